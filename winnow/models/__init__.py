@@ -1,0 +1,1 @@
+"""Models that come with the package. `mini/` is winnow-mini; its card is `mini/README.md`."""

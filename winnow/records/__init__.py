@@ -1,0 +1,1 @@
+"""Instruction data in, and out again as it came."""

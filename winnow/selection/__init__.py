@@ -1,0 +1,1 @@
+"""Scores in, row numbers out."""

@@ -1,0 +1,145 @@
+"""Settings of an installation: one frozen object, read once at start from `WINNOW_*` variables.
+
+Without any, everything is embedded: a Postgres, a message folder and files under `./winnow-data`, on this machine.
+With a database, a broker and a blob store named, the same processes form a service. One of the three named and another
+missing is an error at start, never a silent mixture.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from winnow.errors import ConfigurationError
+from winnow.spec import Dtype, EngineName
+
+FOLDER_BROKER = "filesystem://"
+GIB = 1024**3
+MIB = 1024**2
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default and its reason."""
+
+    model_config = SettingsConfigDict(env_prefix="WINNOW_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(
+        Path("winnow-data"), description="Where the embedded mode keeps everything."
+    )
+    database_url: str | None = Field(
+        None, description="Postgres 14 or newer: postgresql+psycopg://..."
+    )
+    broker_url: str | None = Field(None, description="Redis for wake-up messages: redis://...")
+    blob_url: str | None = Field(
+        None, description="Where files are kept: file:///... or s3://bucket/prefix"
+    )
+    host: str = Field("127.0.0.1", description="Address that the gateway listens on.")
+    port: int = Field(8000, description="Port that the gateway listens on.")
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("winnow-mini",),
+        description="Models that may be used, separated by commas; the first is the default.",
+    )
+    engine: Literal["auto", "torch"] = Field("auto", description="Engine of new runs.")
+    dtype: Dtype = Field(
+        "float32", description="Number format of new runs; float32 is what was published."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where torch computes.")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of a worker; default: all cores."
+    )
+    token_budget: int = Field(4096, ge=64, description="Padded tokens in a batch of new runs.")
+    max_upload_bytes: int = Field(16 * GIB, ge=1, description="Largest upload, as sent.")
+    max_record_bytes: int = Field(16 * MIB, ge=1024, description="Longest single record.")
+    blocks_per_unit: int = Field(
+        1, ge=1, description="Blocks of 1,024 rows in a unit of scoring work."
+    )
+    units_in_flight: int = Field(
+        16, ge=1, description="Units of a run that are published at a time."
+    )
+    lease_s: float = Field(15.0, gt=0, description="A worker silent for so long has lost its unit.")
+    max_attempts: int = Field(5, ge=1, description="Tries of a unit before its run fails.")
+    sweep_interval_s: float = Field(2.0, gt=0, description="How often the sweeper looks.")
+    republish_after_s: float = Field(
+        8.0, gt=0, description="A message not claimed for so long is sent again."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log line."
+    )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_models(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        names = ("database_url", "broker_url", "blob_url")
+        missing = [f"WINNOW_{name.upper()}" for name in names if getattr(self, name) is None]
+        if missing and len(missing) < len(names):
+            raise ConfigurationError(
+                f"{' and '.join(missing)} must be set too: a service needs a database, a broker and a blob store. "
+                "Set all three, or none for the embedded mode."
+            )
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this process keeps everything under `data_dir`."""
+        return self.broker_url is None or self.broker_url.startswith(FOLDER_BROKER)
+
+    def embedded_at(self, database_url: str) -> Self:
+        """The same settings with the three places filled in: a running Postgres, and folders of `data_dir`."""
+        return self.model_copy(
+            update={
+                "database_url": database_url,
+                "broker_url": FOLDER_BROKER,
+                "blob_url": (self.data_dir / "blobs").resolve().as_uri(),
+            }
+        )
+
+    def broker_transport_options(self) -> dict[str, Any]:
+        """Options of the message transport; the same for those who publish and those who consume."""
+        if self.embedded:
+            folder = (self.data_dir / "messages").resolve()
+            folder.mkdir(parents=True, exist_ok=True)
+            return {
+                "data_folder_in": str(folder),
+                "data_folder_out": str(folder),
+                "control_folder": str(folder / "control"),
+                "polling_interval": 0.1,
+            }
+        return {
+            # Units take seconds; a message that is not acknowledged in this time is delivered again.
+            "visibility_timeout": 900,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            # Without these a half-open connection hangs a publisher or a consumer for ever.
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 25,
+        }
+
+    @property
+    def default_engine(self) -> EngineName:
+        """What `auto` means for every worker of this installation."""
+        return "torch" if self.engine == "auto" else self.engine
+
+
+def settings_table() -> str:
+    """Every setting as a Markdown table: what the README shows."""
+    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        shown = "" if default is None else f"`{default}`"
+        rows.append(f"| `WINNOW_{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(settings_table())  # noqa: T201
