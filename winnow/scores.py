@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
 from typing import IO, Any, Literal, Self, cast, get_args
 
@@ -166,8 +167,10 @@ class ScoreTable:
 
     @classmethod
     def from_rows(cls, rows: Iterable[RowScore]) -> Self:
-        """The table of these rows, which come in row order."""
-        return cls(pa.Table.from_batches([score_batch(list(rows))], schema=SCORE_SCHEMA))
+        """The table of these rows, which come in row order; they may come one by one."""
+        rest = iter(rows)
+        batches = iter(lambda: score_batch(list(islice(rest, ROW_GROUP))), score_batch([]))
+        return cls(pa.Table.from_batches(batches, schema=SCORE_SCHEMA))
 
     @classmethod
     def read(cls, file: IO[bytes] | str | Path, *, columns: Sequence[str] | None = None) -> Self:
@@ -239,7 +242,7 @@ def score_members(scores: ScoreTable, rows: npt.NDArray[np.int64]) -> list[Mappi
     return [{name: record[name] for name in record if name != "status"} for record in records]
 
 
-def _record(  # noqa: PLR0913, PLR0917 - one parameter a column
+def _record(
     row: int,
     score: float | None,
     nll_conditioned: float,
@@ -340,19 +343,26 @@ def read_scores(path: str | Path) -> ScoreTable:
         InvalidOption: the suffix names no format.
         InputError: the file is not a scores file of a whole run; the message names the line.
     """
+    return ScoreTable.from_rows(_read_rows(Path(path)))
+
+
+def _read_rows(path: Path) -> Iterator[RowScore]:
     readers = {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}
-    rows = []
-    for at, record in enumerate(readers[score_format(path)](Path(path))):
+    records = readers[score_format(path)](path)
+    for expected in count():
         try:
-            rows.append(_row_score(record))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}, entry {at + 1}: not a score ({error!r}).") from error
-        if rows[-1].row != at:
+            record = next(records, None)
+            row = None if record is None else _row_score(record)
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise InputError(f"{path}, entry {expected + 1}: not a score ({error!r}).") from error
+        if row is None:
+            return
+        if row.row != expected:
             raise InputError(
-                f"{path}, entry {at + 1}: row {rows[-1].row} where row {at} belongs. A scores file has one "
+                f"{path}, entry {expected + 1}: row {row.row} where row {expected} belongs. A scores file has one "
                 "line for every row of its dataset, in order; write it again with --scores."
             )
-    return ScoreTable.from_rows(rows)
+        yield row
 
 
 def _row_score(record: Mapping[str, Any]) -> RowScore:
@@ -377,24 +387,17 @@ def _sum(mean: float | str, num_tokens: int | str) -> SpanLoss:
 
 def _read_jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open("rb") as file:
-        for at, line in enumerate(file):
-            try:
-                yield orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                raise InputError(f"{path}, line {at + 1}: not JSON ({error}).") from error
+        yield from map(orjson.loads, file)
 
 
 def _read_csv(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open(encoding="utf-8", newline="") as file:
         for record in csv.DictReader(file):
-            flags = [flag for flag in (record["flags"] or "").split(CSV_FLAG_SEPARATOR) if flag]
+            flags = [flag for flag in record["flags"].split(CSV_FLAG_SEPARATOR) if flag]
             yield record | {"flags": flags}
 
 
 def _read_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path}: not a Parquet file ({error}).") from error
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()

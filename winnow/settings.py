@@ -17,6 +17,7 @@ from winnow.errors import ConfigurationError
 from winnow.spec import Dtype, EngineName
 
 FOLDER_BROKER = "filesystem://"
+FOLDER_TRANSPORT = "winnow.store.message_folder:Transport"
 GIB = 1024**3
 MIB = 1024**2
 
@@ -102,6 +103,11 @@ class Settings(BaseSettings):
             }
         )
 
+    @property
+    def broker_transport(self) -> str | None:
+        """Celery's `broker_transport`: what carries messages through a folder; None means what the URL names."""
+        return FOLDER_TRANSPORT if self.embedded else None
+
     def broker_transport_options(self) -> dict[str, Any]:
         """Options of the message transport; the same for those who publish and those who consume."""
         if self.embedded:
@@ -110,7 +116,6 @@ class Settings(BaseSettings):
             return {
                 "data_folder_in": str(folder),
                 "data_folder_out": str(folder),
-                "control_folder": str(folder / "control"),
                 "polling_interval": 0.1,
             }
         return {

@@ -1,0 +1,17 @@
+"""`make bench`: every benchmark of the service, one after the other, as one table."""
+
+from __future__ import annotations
+
+from benchmarks import first_block, subset, upload
+from benchmarks.report import table
+
+
+def main() -> None:
+    """Measure and print."""
+    print(table(first_block.measure()), flush=True)
+    print(table(upload.measure(1_000_000_000)), flush=True)
+    print(table(subset.measure(1_000_000)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

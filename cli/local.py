@@ -1,0 +1,94 @@
+"""Scoring on this machine: the service's steps in one process, on a temporary folder.
+
+Records go through the same blocks of 1,024 rows, the same encoding and the same rendering as in the service, so equal
+settings give equal bytes. Not covered: options (`cli.score`), subsets (`cli.subset`), words for people (`cli.report`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import BinaryIO
+
+import fsspec
+import pyarrow as pa
+
+from cli.output import STDOUT
+from cli.progress import Advance, row_progress
+from winnow.proxy.engine import Engine
+from winnow.records.blocks import BlockReader, BlockWriter
+from winnow.records.example import BLOCK_ROWS, Rejection
+from winnow.records.readers import read_records
+from winnow.scores import SCORE_SCHEMA, ScoreTable, score_batch
+from winnow.scoring import score_block
+from winnow.spec import RunSpec
+
+REPORT_EVERY_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Records of a file in their stored form, and what reading them found."""
+
+    blocks: BlockReader
+    rows_read: int
+    rows_usable: int
+
+    def rejections(self) -> Iterator[Rejection]:
+        """The rows that are no example, in order."""
+        for block in range(self.blocks.num_blocks):
+            yield from (row for row in self.blocks.outcomes(block) if isinstance(row, Rejection))
+
+
+@contextmanager
+def stored(source: Path, *, given: str, max_record_bytes: int) -> Iterator[Dataset]:
+    """Read a file into blocks that live as long as the context does.
+
+    Raises:
+        UnknownFormat, DamagedContainer: the file cannot be read.
+    """
+    with TemporaryDirectory(prefix="winnow-") as folder:
+        filesystem = fsspec.filesystem("file")
+        with (
+            _opened(source) as stream,
+            BlockWriter(filesystem, folder) as writer,
+            row_progress("reading") as advance,
+        ):
+            for record in read_records(stream, given=given, max_record_bytes=max_record_bytes):
+                writer.write(record)
+                if record.row % REPORT_EVERY_ROWS == 0:
+                    advance(record.row + 1, None)
+        yield Dataset(
+            blocks=BlockReader(filesystem, folder),
+            rows_read=writer.rows_read,
+            rows_usable=writer.rows_usable,
+        )
+
+
+def score_rows(blocks: BlockReader, *, engine: Engine, spec: RunSpec) -> ScoreTable:
+    """A score or a rejection for every row, block after block, with progress."""
+    with row_progress("scoring") as advance:
+        batches = list(_scored(blocks, engine, spec, advance))
+    return ScoreTable(pa.Table.from_batches(batches, schema=SCORE_SCHEMA))
+
+
+def _scored(
+    blocks: BlockReader, engine: Engine, spec: RunSpec, advance: Advance
+) -> Iterator[pa.RecordBatch]:
+    for block in range(blocks.num_blocks):
+        before = block * BLOCK_ROWS
+
+        def on_rows(done: int, before: int = before) -> None:
+            advance(before + done, blocks.num_rows)
+
+        yield score_batch(
+            score_block(blocks.outcomes(block), engine=engine, spec=spec, on_rows=on_rows)
+        )
+
+
+def _opened(source: Path) -> AbstractContextManager[BinaryIO]:
+    return nullcontext(sys.stdin.buffer) if source == STDOUT else source.open("rb")

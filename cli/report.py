@@ -1,0 +1,69 @@
+"""What a command says when it ends, in lines for people; on stderr, so that standard output stays data."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+
+from cli.progress import duration
+from cli.subset import SubsetRequest
+from winnow.scores import ScoreTable
+from winnow.selection.ratio import MISLEADING, Selected
+
+FIRST_REJECTIONS = 5
+"""So many rejections are shown; the scores file has all of them."""
+
+
+def say(line: str) -> None:
+    """One line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def say_rejections(first: Iterable[tuple[int, str, str]], total: int) -> None:
+    """The first rejections (row, reason, detail), each with its line and remedy, and how many more there are."""
+    shown = list(islice(first, FIRST_REJECTIONS))
+    for row, reason, detail in shown:
+        say(f"  row {row}: {reason}: {detail}")
+    if total > len(shown):
+        say(f"  and {total - len(shown):,} more; --scores FILE names every one")
+
+
+def say_scores(table: ScoreTable, *, seconds: float) -> None:
+    """How many rows were read, scored and rejected, how the scores lie, and how long it took."""
+    rejected = table.table.filter(pc.field("reason").is_valid())
+    say(f"read {len(table):,} rows: scored {table.num_scored:,}, rejected {rejected.num_rows:,}")
+    if rejected.num_rows:
+        counts = rejected.column("reason").value_counts().to_pylist()
+        say(f"rejected: {by_reason({each['values']: each['counts'] for each in counts})}")
+        first = rejected.slice(0, FIRST_REJECTIONS).select(["row", "reason", "detail"]).to_pydict()
+        say_rejections(zip(*first.values(), strict=True), rejected.num_rows)
+    score = table.score[~np.isnan(table.score)]
+    if len(score):
+        misleading = np.count_nonzero(score >= MISLEADING) / len(score)
+        say(f"score: median {np.median(score):.4f}; {misleading:.1%} at 1 or above")
+    say(f"took {duration(seconds)}, {len(table) / seconds:,.0f} rows/s")
+
+
+def say_subset(request: SubsetRequest, selected: Selected) -> None:
+    """How many rows were kept, and what took the others."""
+    taken = by_reason({rule: number for rule, number in selected.taken_by_rule.items() if number})
+    others = f"; not kept: {taken}" if taken else ""
+    say(f"kept {len(selected.rows):,} rows in {request.path}{others}")
+    if len(selected.rows) < selected.k:
+        say(f"fewer than the {selected.k:,} asked for: the rules above left no more")
+
+
+def say_written(scores: Path) -> None:
+    """Where the scores are."""
+    say(f"scores of every row in {scores}")
+
+
+def by_reason(counts: Mapping[str, int]) -> str:
+    """`empty_answer 20, malformed 1`, the most frequent first."""
+    return ", ".join(f"{reason} {number:,}" for reason, number in Counter(counts).most_common())

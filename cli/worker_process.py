@@ -1,0 +1,125 @@
+"""The worker that `winnow serve` keeps: a process of its own, so that computing never holds up answering.
+
+It is started again when it dies, a little later each time it dies early. It ends with its parent: the child reads a
+pipe that only the parent holds open, so even a parent that was killed leaves nobody behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import IO, Self
+
+import structlog
+
+from winnow.settings import Settings
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+LIVED_S = 60.0
+"""A worker that lived for so long did not die of how it was started."""
+
+GRACE_S = 10.0
+"""A worker gives its unit back within a batch; after this time it is killed, and its lease runs out."""
+
+log = structlog.get_logger(__name__)
+
+
+class WorkerProcess:
+    """Keeps one worker alive for as long as the context lasts."""
+
+    def __init__(self, settings: Settings, *, log: IO[bytes]) -> None:
+        self._environment = os.environ | _variables(settings)
+        self._log = log
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._stopping.set()
+            child = self._child
+        if child is not None:
+            _end(child)
+        self._thread.join()
+
+    def _keep(self) -> None:
+        pause = FIRST_PAUSE_S
+        while (child := self._start()) is not None:
+            started = time.monotonic()
+            exit_code = child.wait()
+            if time.monotonic() - started > LIVED_S:
+                pause = FIRST_PAUSE_S
+            if not self._stopping.is_set():
+                log.warning("worker died", exit_code=exit_code, restart_in_s=pause)
+            self._stopping.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        with self._lock:
+            if self._stopping.is_set():
+                return None
+            # A session of its own: Ctrl-C on the terminal reaches the parent, and the parent ends the worker.
+            self._child = subprocess.Popen(
+                # -P: a file of the user's that is called cli.py, where they started us, is not ours.
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "cli",
+                    "worker",
+                    "--queues",
+                    "io,score",
+                    "--with-parent",
+                ],
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                # Celery says some things on standard output, which is not its own here.
+                stdout=self._log,
+                stderr=self._log,
+                start_new_session=True,
+            )
+            return self._child
+
+
+def _variables(settings: Settings) -> dict[str, str]:
+    places = {
+        "WINNOW_DATA_DIR": str(settings.data_dir.resolve()),
+        "WINNOW_DATABASE_URL": settings.database_url,
+        "WINNOW_BROKER_URL": settings.broker_url,
+        "WINNOW_BLOB_URL": settings.blob_url,
+        "WINNOW_MODELS": ",".join(settings.models),
+        "WINNOW_LOG_LEVEL": settings.log_level,
+    }
+    return {name: value for name, value in places.items() if value is not None}
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def end_with_parent() -> None:
+    """In the child: be terminated as soon as standard input closes, and killed if that does not help."""
+
+    def watch() -> None:
+        # Not through sys.stdin: a thread that waits inside its lock is fatal when the interpreter ends.
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -1,0 +1,1 @@
+"""Alembic migrations, installed with the package: `winnow db upgrade` applies them."""

@@ -1,0 +1,1 @@
+"""The recipe of `winnow-mini`: corpus, tokenizer, training, export and model card."""

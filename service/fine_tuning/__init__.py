@@ -1,0 +1,1 @@
+"""The room for fine-tuning jobs in OpenAI's shapes. Nothing is served from here yet."""

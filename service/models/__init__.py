@@ -1,0 +1,1 @@
+"""Models: the proxies that a run may use."""

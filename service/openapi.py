@@ -1,0 +1,104 @@
+"""What the OpenAPI document says beyond the signatures: bodies that are streams, and one shape of error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.errors import Problem
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": description,
+        "content": {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        },
+    }
+    for status, description in (
+        ("4XX", "The request can't be served as it is; `detail` says what to change."),
+        ("5XX", "Winnow failed; the log has the reason under `request_id`."),
+    )
+}
+
+_RECORD = {
+    "instruction": "Name three primary colours.",
+    "input": "",
+    "output": "Red, yellow, blue.",
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_RECORDS = {"type": "array", "items": {"type": "object"}, "description": "The dataset itself."}
+
+DATASET_BODY: dict[str, Any] = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["file"],
+            "properties": {"file": {"type": "string", "format": "binary"}},
+            "additionalProperties": {
+                "type": "string",
+                "description": "An option, as in the query.",
+            },
+        }
+    },
+    "application/json": {
+        "schema": {"oneOf": [_RECORDS, {"type": "object", "properties": {"records": _RECORDS}}]},
+        "examples": {"records": {"value": {"records": [_RECORD]}}, "array": {"value": [_RECORD]}},
+    },
+    "application/jsonl": _BINARY,
+    "text/csv": _BINARY,
+    "application/vnd.apache.parquet": _BINARY,
+    "application/octet-stream": _BINARY,
+}
+"""The content is sniffed; the Content-Type only tells forms and JSON objects with options apart."""
+
+SCORE_BODY: dict[str, Any] = {
+    **DATASET_BODY,
+    "application/json": {
+        "schema": {
+            "oneOf": [
+                _RECORDS,
+                {
+                    "type": "object",
+                    "properties": {
+                        "dataset": {"type": "string", "description": "A stored dataset."},
+                        "records": _RECORDS,
+                    },
+                    "additionalProperties": {"description": "An option, as in the query."},
+                },
+            ]
+        },
+        "examples": {
+            "stored": {"value": {"dataset": "ds_mfrggzdfmztwq2lknnwg23tp", "template": "alpaca"}},
+            "records": {"value": {"records": [_RECORD], "method": "ifd"}},
+        },
+    },
+}
+
+
+def accepts(content: dict[str, Any]) -> dict[str, Any]:
+    """The request body of an operation that reads it as a stream."""
+    return {"requestBody": {"content": content, "required": True}}
+
+
+def streams(description: str, *media_types: str) -> dict[int | str, dict[str, Any]]:
+    """The 200 answer of an operation that streams one of these."""
+    return {200: {"description": description, "content": dict.fromkeys(media_types, _BINARY)}}
+
+
+def install(app: FastAPI) -> None:
+    """Give `app` a document with the error schema in it, built when it is first asked for."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            built = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            schemas = built["components"]["schemas"]
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= {**problem.pop("$defs"), "Problem": problem}
+            app.openapi_schema = built
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way of extending the document

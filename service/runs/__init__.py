@@ -1,0 +1,1 @@
+"""Runs: progress, events, scores and figures of one scoring of a dataset."""

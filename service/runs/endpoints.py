@@ -1,0 +1,157 @@
+"""`/runs`: what became of a `POST /score`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse
+
+from service.auth import Owner
+from service.openapi import streams
+from service.pages import After, AfterNumber, Limit, List, LongLimit
+from service.resources import Gateway
+from service.runs.events import look, stream
+from service.runs.results import (
+    MEDIA_TYPES,
+    histogram,
+    read_scores,
+    require_completed,
+    stream_scores,
+)
+from service.runs.schemas import EventView, Histogram, RunView, ScoreView
+from winnow.scores import SELECTION_COLUMNS, ScoreFormat, score_batch, score_records
+from winnow.store import runs
+from winnow.store.runs import RunStatus, waits_for
+from winnow.store.scores import page_scores
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+
+@router.get("", operation_id="list_runs")
+def list_runs(
+    gateway: Gateway,
+    owner: Owner,
+    dataset: Annotated[str | None, Query(description="Runs of this dataset only.")] = None,
+    status: Annotated[RunStatus | None, Query(description="Runs in this state only.")] = None,
+    after: After = None,
+    limit: Limit = 20,
+) -> List[RunView]:
+    """Your runs, the newest first."""
+    with gateway.database.transaction() as connection:
+        page = runs.list_runs(
+            connection, owner=owner, after=after, limit=limit, dataset_id=dataset, status=status
+        )
+        views = [RunView.of(run, waits_for=waits_for(connection, run)) for run in page.items]
+    return List(data=views, has_more=page.has_more)
+
+
+@router.get("/{run_id}", operation_id="get_run")
+def get(gateway: Gateway, owner: Owner, run_id: str) -> RunView:
+    """One run: its status, how far it is and when it will end, what it waits for, and its summary once it is there."""
+    with gateway.database.transaction() as connection:
+        run = runs.get_run(connection, owner=owner, run_id=run_id)
+        return RunView.of(run, waits_for=waits_for(connection, run))
+
+
+@router.delete("/{run_id}", operation_id="delete_run", status_code=204)
+def delete(gateway: Gateway, owner: Owner, run_id: str) -> None:
+    """Take a run away: it is cancelled if it works, and its scores are purged."""
+    with gateway.database.transaction() as connection:
+        wakeups = runs.delete_run(connection, owner=owner, run_id=run_id)
+    gateway.publisher.publish(wakeups)
+
+
+@router.post("/{run_id}/cancel", operation_id="cancel_run")
+def cancel(gateway: Gateway, owner: Owner, run_id: str) -> RunView:
+    """Stop a run; what it has scored so far stays readable. Doing it twice changes nothing."""
+    with gateway.database.transaction() as connection:
+        return RunView.of(runs.cancel_run(connection, owner=owner, run_id=run_id))
+
+
+@router.get(
+    "/{run_id}/events",
+    operation_id="list_events",
+    response_model=List[EventView],
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "The stream has ended; do not reconnect."},
+    },
+)
+def events(
+    request: Request,
+    gateway: Gateway,
+    owner: Owner,
+    run_id: str,
+    after: Annotated[int, Query(ge=0, description="Events after this number.")] = 0,
+    last_event_id: Annotated[
+        int | None, Header(ge=0, description="Where a stream was left.")
+    ] = None,
+) -> List[EventView] | Response:
+    """What happened to a run. With `Accept: text/event-stream` as it happens, until the run ends."""
+    first = look(gateway, owner=owner, run_id=run_id, after=last_event_id or after)
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        return List(data=[EventView.of(event) for event in first.events], has_more=first.more)
+    if last_event_id and first.over and not first.events:
+        return Response(status_code=204)
+    live = stream(gateway, owner=owner, run_id=run_id, after=last_event_id or after)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return EventSourceResponse(live, headers=headers)
+
+
+@router.get(
+    "/{run_id}/scores",
+    operation_id="get_scores",
+    response_model=List[ScoreView],
+    response_model_exclude_none=True,
+    responses=streams(
+        "A page, or with `format` every row.",
+        *(MEDIA_TYPES[name] for name in ("jsonl", "csv", "parquet")),
+    ),
+)
+def scores(
+    gateway: Gateway,
+    owner: Owner,
+    run_id: str,
+    format: Annotated[  # noqa: A002
+        ScoreFormat | None,
+        Query(description="Every row at once, as a file; needs a completed run."),
+    ] = None,
+    after: AfterNumber = -1,
+    limit: LongLimit = 100,
+) -> List[ScoreView] | Response:
+    """A line for every row, in order: its score, or why it has none. Page by page, or all of it with `format`."""
+    with gateway.database.transaction() as connection:
+        run = runs.get_run(connection, owner=owner, run_id=run_id)
+        page = page_scores(connection, owner=owner, run_id=run_id, after_row=after, limit=limit)
+    if format is None:
+        records = score_records(score_batch(page.items))
+        return List(data=[ScoreView(**record) for record in records], has_more=page.has_more)
+    require_completed(run)
+    headers = {"Content-Disposition": f'attachment; filename="{run.id}-scores.{format}"'}
+    lines = stream_scores(gateway.blobs, run, format=format)
+    return StreamingResponse(lines, media_type=MEDIA_TYPES[format], headers=headers)
+
+
+@router.get("/{run_id}/histogram", operation_id="get_histogram")
+def get_histogram(
+    gateway: Gateway,
+    owner: Owner,
+    run_id: str,
+    bins: Annotated[int, Query(ge=1, le=1000, description="How many bins.")] = 50,
+    low: Annotated[
+        float | None,
+        Query(alias="min", allow_inf_nan=False, description="Default: the lowest score."),
+    ] = None,
+    high: Annotated[
+        float | None,
+        Query(alias="max", allow_inf_nan=False, description="Default: the 99th percentile."),
+    ] = None,
+) -> Histogram:
+    """How the scores of a completed run are spread."""
+    with gateway.database.transaction() as connection:
+        run = runs.get_run(connection, owner=owner, run_id=run_id)
+    require_completed(run)
+    table = read_scores(gateway.blobs, run, columns=SELECTION_COLUMNS)
+    return histogram(run, table, bins=bins, low=low, high=high)

@@ -1,0 +1,184 @@
+"""How a run, its events and its scores look over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, Field
+
+from service.datasets.schemas import ErrorView
+from winnow.records.example import RejectionReason
+from winnow.scores import Flag
+from winnow.spec import Convention, Dtype, EngineName, Method, Statistic, Template
+from winnow.store.events import Event
+from winnow.store.runs import Run, RunStatus
+
+
+class RunOptions(BaseModel):
+    """Every option that decides a score."""
+
+    method: Method
+    model: str
+    engine: EngineName
+    dtype: Dtype
+    template: Template
+    convention: Convention
+    statistic: Statistic
+    max_length: int | None
+    token_budget: int
+    seed: int
+
+
+class RunCounts(BaseModel):
+    """How far a run is; rows and blocks are null until the dataset is read."""
+
+    rows: int | None
+    rows_done: int
+    rows_scored: int
+    rows_rejected: int
+    blocks: int | None
+    blocks_done: int
+
+
+class RunView(BaseModel):
+    """A run. Times are unix seconds, rates are rows a second; `waits_for` says why nothing happens, if so."""
+
+    id: str = Field(examples=["run_mfrggzdfmztwq2lknnwg23tp"])
+    object: Literal["run"] = "run"
+    name: str | None
+    status: RunStatus
+    dataset: str = Field(examples=["ds_mfrggzdfmztwq2lknnwg23tp"])
+    method: Method
+    model: str
+    revision: str | None = Field(
+        description="Hash of the model's files; null until a worker has looked at them."
+    )
+    window: int | None
+    options: RunOptions
+    counts: RunCounts
+    rows_per_s: float | None
+    eta_s: float | None
+    waits_for: str | None
+    summary: dict[str, Any] | None = Field(
+        description="Quantiles of the scores, the share of 1 and above, rejections by reason; once completed."
+    )
+    warnings: list[str]
+    error: ErrorView | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, run: Run, *, waits_for: str | None = None) -> Self:
+        """The view of a stored run."""
+        rate = _rows_per_s(run)
+        return cls(
+            id=run.id,
+            name=run.name,
+            status=run.status,
+            dataset=run.dataset_id,
+            method=run.method,
+            model=run.model,
+            revision=run.revision,
+            window=run.window,
+            options=RunOptions(**run.spec.as_dict()),
+            counts=RunCounts(
+                rows=run.rows,
+                rows_done=run.rows_done,
+                rows_scored=run.rows_scored,
+                rows_rejected=run.rows_rejected,
+                blocks=run.blocks,
+                blocks_done=run.blocks_done,
+            ),
+            rows_per_s=rate,
+            eta_s=_eta_s(run, rate),
+            waits_for=waits_for,
+            summary=run.summary,
+            warnings=list(run.warnings),
+            error=ErrorView.of(run.error),
+            created_at=int(run.created_at),
+            started_at=_whole(run.started_at),
+            finished_at=_whole(run.finished_at),
+            links=_links(run),
+        )
+
+
+class EventView(BaseModel):
+    """Something that happened to a run; `seq` counts from 1."""
+
+    seq: int
+    object: Literal["run.event"] = "run.event"
+    type: str = Field(examples=["run.scoring"])
+    message: str
+    data: dict[str, Any]
+    created_at: int
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """The view of a stored event."""
+        return cls(
+            seq=event.seq,
+            type=event.type,
+            message=event.message,
+            data=event.data,
+            created_at=int(event.created_at),
+        )
+
+
+class ScoreView(BaseModel):
+    """What happened to one row: `scored` with a score, or `rejected` with a reason. Losses are nats per token."""
+
+    row: int
+    status: Literal["scored", "rejected"]
+    score: float | None = None
+    loss_conditioned: float | None = None
+    loss_direct: float | None = None
+    tokens_conditioned: int | None = None
+    tokens_direct: int | None = None
+    flags: list[Flag] | None = None
+    reason: RejectionReason | None = None
+    detail: str | None = None
+
+
+class Histogram(BaseModel):
+    """Counts of scored rows; bin i holds scores from `edges[i]` to `edges[i + 1]`, the last one its end too.
+
+    `below` and `above` lie outside the range that was asked for: counts + below + above = scored.
+    """
+
+    object: Literal["histogram"] = "histogram"
+    run: str
+    edges: list[float]
+    counts: list[int]
+    below: int
+    above: int
+    scored: int
+    rejected: int
+
+
+def _rows_per_s(run: Run) -> float | None:
+    return round(run.rows_done / run.scoring_s, 2) if run.scoring_s and run.rows_done else None
+
+
+def _eta_s(run: Run, rate: float | None) -> float | None:
+    if run.status != "scoring" or run.rows is None or not rate:
+        return None
+    return round((run.rows - run.rows_done) / rate, 1)
+
+
+def _whole(moment: float | None) -> int | None:
+    return None if moment is None else int(moment)
+
+
+def _links(run: Run) -> dict[str, str]:
+    path = f"/runs/{run.id}"
+    return {
+        "self": path,
+        "dataset": f"/datasets/{run.dataset_id}",
+        "events": f"{path}/events",
+        "scores": f"{path}/scores",
+        "histogram": f"{path}/histogram",
+        "subset": f"/subsets?run={run.id}&ratio=0.1",
+        "manifest": f"/subsets/manifest?run={run.id}&ratio=0.1",
+    }

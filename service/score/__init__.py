@@ -1,0 +1,1 @@
+"""`POST /score`: a dataset in, a run out."""

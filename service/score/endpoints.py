@@ -1,0 +1,92 @@
+"""`POST /score`: the one call that starts everything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from service.auth import Owner
+from service.idempotency import Created, IdempotencyKey, create_once
+from service.openapi import SCORE_BODY, accepts
+from service.proxies import check_allowed, local_revision
+from service.resources import Gateway
+from service.runs.schemas import RunView
+from service.score.schemas import ScoreOptions
+from service.uploads import Received, create_dataset, receive
+from winnow.errors import InvalidOption
+from winnow.messages import Wakeup
+from winnow.settings import Settings
+from winnow.store import runs
+from winnow.store.session import Connection
+
+router = APIRouter(tags=["score"])
+
+
+async def _received(
+    request: Request, gateway: Gateway, owner: Owner, query: Annotated[ScoreOptions, Query()]
+) -> AsyncIterator[Received[ScoreOptions]]:
+    async with receive(request, gateway, owner=owner, query=query) as received:
+        yield received
+
+
+@router.post(
+    "/score",
+    operation_id="score",
+    status_code=202,
+    response_model=RunView,
+    openapi_extra=accepts(SCORE_BODY),
+)
+def score(
+    gateway: Gateway,
+    owner: Owner,
+    received: Annotated[Received[ScoreOptions], Depends(_received, scope="function")],
+    key: IdempotencyKey = None,
+) -> Response:
+    """Score a dataset: sent along in any format and under any Content-Type, or named as `dataset`. Always a new run.
+
+    The answer comes before the work is done: follow `Location` until `status` is `completed`, then read `/subsets`.
+    """
+    spec = received.options.spec(gateway.settings)
+    check_allowed(spec.model, gateway.settings)
+    revision = local_revision(spec.model)
+
+    def start(connection: Connection) -> Created:
+        dataset_id, reading = _dataset(connection, received, owner, gateway.settings)
+        run, scoring = runs.create_run(
+            connection,
+            owner=owner,
+            dataset_id=dataset_id,
+            spec=spec,
+            revision=revision,
+            name=received.options.name,
+            settings=gateway.settings,
+        )
+        return Created(
+            body=RunView.of(run, waits_for=runs.waits_for(connection, run)),
+            status=202,
+            headers={"Location": f"/runs/{run.id}", "Retry-After": "1"},
+            wakeups=[*reading, *scoring],
+        )
+
+    request = {"route": "POST /score", **received.fingerprint()}
+    return create_once(gateway, start, owner=owner, key=key, fingerprint=request)
+
+
+def _dataset(
+    connection: Connection, received: Received[ScoreOptions], owner: str, settings: Settings
+) -> tuple[str, list[Wakeup]]:
+    """The dataset to score: the one that was sent, or the one that was named."""
+    named, upload = received.options.dataset, received.upload
+    if named is not None and upload is None:
+        return named, []
+    if named is None and upload is not None:
+        dataset, wakeups = create_dataset(
+            connection, upload, received.options, owner=owner, settings=settings
+        )
+        return dataset.id, wakeups
+    raise InvalidOption(
+        "Send a dataset (the raw body, or the field 'file'), or name a stored one as 'dataset': one of the two.",
+        param="dataset",
+    )

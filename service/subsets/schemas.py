@@ -1,0 +1,136 @@
+"""What may be asked of `/subsets`, and how a manifest looks."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.runs.schemas import RunOptions
+from winnow.selection.ratio import Order, Selection, Strategy
+from winnow.spec import Method
+
+SubsetFormat = Literal["jsonl", "json", "csv", "parquet"]
+
+
+class SelectionQuery(BaseModel):
+    """Which run, and which of its rows. Give exactly one of `ratio` and `count`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run: str | None = Field(
+        None, max_length=64, description="Default: your newest run that did not fail."
+    )
+    dataset: str | None = Field(
+        None, max_length=64, description="The newest run of this dataset instead."
+    )
+    method: Method | None = Field(None, description="The newest run with this method instead.")
+    ratio: Annotated[Decimal, Field(gt=0, le=1, max_digits=20)] | None = Field(
+        None, description="Part of the rows read, rounded down.", examples=["0.1"]
+    )
+    count: int | None = Field(None, ge=1, le=2**53, description="This many rows instead.")
+    strategy: Strategy | None = Field(
+        None, description="Default: the method's own, for IFD the highest below 1."
+    )
+    min_score: float | None = Field(None, allow_inf_nan=False, description="Leave out rows below.")
+    max_score: float | None = Field(None, allow_inf_nan=False, description="Leave out rows above.")
+    seed: int = Field(42, ge=0, lt=2**63, description="Seed of strategy=random.")
+    order: Order = Field("original", description="Order of the rows in the subset.")
+
+    def selection(self, method: Method) -> Selection:
+        """The checked selection for a run with this method.
+
+        Raises:
+            InvalidOption: neither or both of ratio and count; bounds that contradict each other.
+        """
+        return Selection.make(
+            method=method,
+            strategy=self.strategy,
+            ratio=self.ratio,
+            count=self.count,
+            min_score=self.min_score,
+            max_score=self.max_score,
+            seed=self.seed,
+            order=self.order,
+        )
+
+
+class SubsetQuery(SelectionQuery):
+    """A selection as bytes."""
+
+    include: Literal["scores"] | None = Field(
+        None, description="Add each row's scores to its record, as the member `winnow`."
+    )
+    format: SubsetFormat = Field("jsonl", description="Form of the file.")
+
+
+class RunProvenance(BaseModel):
+    """Which scores were selected from."""
+
+    id: str
+    name: str | None
+    revision: str | None
+    window: int | None
+    options: RunOptions
+    created_at: int
+    finished_at: int | None
+
+
+class DatasetProvenance(BaseModel):
+    """Which bytes were scored."""
+
+    id: str
+    name: str | None
+    sha256: str
+    format: str | None
+    rows_read: int
+    rows_rejected: int
+
+
+class Distribution(BaseModel):
+    """Some numbers, in short; null if there are none."""
+
+    mean: float | None
+    median: float | None
+    p90: float | None
+    max: float | None
+
+
+class Comparison(BaseModel):
+    """The selected rows against all scored rows."""
+
+    score: dict[Literal["selected", "all"], Distribution]
+    answer_tokens: dict[Literal["selected", "all"], Distribution]
+    share_truncated: dict[Literal["selected", "all"], float | None]
+
+
+class SourceCount(BaseModel):
+    """Rows of one source; null collects the rows that name none."""
+
+    source: str | None
+    selected: int
+    all: int
+
+
+class Manifest(BaseModel):
+    """Where a subset comes from, which rule took how many rows, and how it differs from the whole.
+
+    `rows_selected` and the counts of `taken_by_rule` add up to `rows_read`. `duplicates` counts selected records that
+    repeat an earlier selected one byte for byte.
+    """
+
+    object: Literal["subset.manifest"] = "subset.manifest"
+    winnow_version: str
+    run: RunProvenance
+    dataset: DatasetProvenance
+    selection: dict[str, Any]
+    rows_read: int
+    rows_wanted: int
+    rows_selected: int
+    taken_by_rule: dict[str, int]
+    threshold: float | None
+    comparison: Comparison
+    sources: list[SourceCount]
+    duplicates: int
+    links: dict[str, str]

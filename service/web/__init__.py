@@ -1,0 +1,1 @@
+"""The room for the dashboard. Nothing is served from here yet."""

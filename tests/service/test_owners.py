@@ -1,0 +1,115 @@
+"""Every route, asked by nobody, by its owner and by another owner. A route without a case here fails the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from winnow.settings import Settings
+
+
+class Case(NamedTuple):
+    """A request on alice's objects, what she gets, and what bob gets for the very same request."""
+
+    method: str
+    path: str
+    alice: int
+    bob: int
+    send: Mapping[str, Any] = MappingProxyType({})
+
+
+DATA = {"content": b'{"instruction": "bob asks", "output": "alice answers"}'}
+CASES = [
+    Case("POST", "/score", 202, 202, DATA),
+    Case("POST", "/score?dataset={dataset_id}", 202, 404),
+    Case("GET", "/runs", 200, 200),
+    Case("GET", "/runs?after={run_id}", 200, 404),
+    Case("GET", "/runs/{run_id}", 200, 404),
+    Case("GET", "/runs/{run_id}/events", 200, 404),
+    Case("GET", "/runs/{run_id}/scores", 200, 404),
+    Case("GET", "/runs/{run_id}/scores?format=jsonl", 200, 404),
+    Case("GET", "/runs/{run_id}/histogram", 200, 404),
+    Case("POST", "/runs/{run_id}/cancel", 409, 404),
+    Case("DELETE", "/runs/{run_id}", 204, 404),
+    Case("GET", "/subsets?ratio=0.5", 200, 404),
+    Case("GET", "/subsets?ratio=0.5&run={run_id}", 200, 404),
+    Case("GET", "/subsets?ratio=0.5&dataset={dataset_id}", 200, 404),
+    Case("HEAD", "/subsets?ratio=0.5&run={run_id}", 200, 404),
+    Case("GET", "/subsets/manifest?ratio=0.5&run={run_id}", 200, 404),
+    Case("POST", "/datasets", 202, 202, DATA),
+    Case("GET", "/datasets", 200, 200),
+    Case("GET", "/datasets?after={dataset_id}", 200, 404),
+    Case("GET", "/datasets/{dataset_id}", 200, 404),
+    Case("GET", "/datasets/{dataset_id}/rejections", 200, 404),
+    Case("DELETE", "/datasets/{dataset_id}", 204, 404),
+    Case("GET", "/models", 200, 200),
+]
+OPEN = ["/", "/healthz", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.json"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.method} {case.path}")
+def test_what_belongs_to_another_owner_does_not_exist(
+    client: TestClient, bob: dict[str, str], finished_run: dict[str, Any], case: Case
+) -> None:
+    path = case.path.format(run_id=finished_run["id"], dataset_id=finished_run["dataset"])
+    anonymous = client.request(case.method, path, headers={"Authorization": ""}, **case.send)
+    assert anonymous.status_code == 401
+    assert anonymous.headers["WWW-Authenticate"] == "Bearer"
+    stranger = client.request(case.method, path, headers=bob, **case.send)
+    assert stranger.status_code == case.bob, stranger.text
+    if case.bob == 200 and case.path != "/models":
+        assert stranger.json()["data"] == []
+    owner = client.request(case.method, path, **case.send)
+    assert owner.status_code == case.alice, owner.text
+
+
+def test_every_route_has_a_case(app: FastAPI) -> None:
+    asked = {(case.method, case.path.partition("?")[0]) for case in CASES}
+    open_ = {("GET", path) for path in OPEN}
+    assert {route for route in routes(app.routes) if route not in asked} == open_
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_operators_and_machines_need_no_key(client: TestClient, path: str) -> None:
+    assert client.get(path, headers={"Authorization": ""}).status_code == 200
+
+
+@pytest.mark.parametrize("value", ["Bearer winnow_sk_wrong", "Basic YTpi", "Bearer", "Bearer \xff"])
+def test_a_key_that_is_none_is_refused(client: TestClient, value: str) -> None:
+    answer = client.get("/runs", headers={"Authorization": value.encode("latin-1")})
+    assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
+
+
+def test_the_same_bytes_of_two_owners_are_two_datasets(
+    client: TestClient, bob: dict[str, str]
+) -> None:
+    ours, theirs = (client.post("/datasets", headers=who, **DATA).json() for who in ({}, bob))
+    assert ours["sha256"] == theirs["sha256"]
+    assert ours["id"] != theirs["id"]
+
+
+def test_the_embedded_mode_knows_one_owner_and_no_keys(settings: Settings) -> None:
+    assert settings.database_url is not None
+    embedded = create_app(settings.embedded_at(settings.database_url))
+    with TestClient(embedded) as client:
+        run = client.post("/score", **DATA).json()
+        assert [each["id"] for each in client.get("/runs").json()["data"]] == [run["id"]]
+
+
+def routes(of: list[Any]) -> Iterator[tuple[str, str]]:
+    """Method and path of every route, those of included routers too."""
+    for route in of:
+        if hasattr(route, "original_router"):
+            yield from routes(route.original_router.routes)
+        else:
+            documented = (
+                route.methods - {"HEAD"} if not isinstance(route, APIRoute) else route.methods
+            )
+            yield from ((method, route.path) for method in documented if "oauth2" not in route.path)

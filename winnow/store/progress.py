@@ -1,0 +1,121 @@
+"""The status of a run: the only place that changes it.
+
+    queued -> ingesting -> scoring -> finalizing -> completed
+    any of the first four -> failed | cancelled
+
+A run on a dataset that is ready goes from queued to scoring. Every change is an event of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from sqlalchemy import Connection, func, select, update
+
+from winnow.errors import NoUsableRows
+from winnow.messages import Offer, Wakeup
+from winnow.store import units
+from winnow.store.clock import clock
+from winnow.store.events import insert_event
+from winnow.store.tables import dataset, run
+from winnow.store.values import ErrorInfo
+
+RunStatus = Literal[
+    "queued", "ingesting", "scoring", "finalizing", "completed", "failed", "cancelled"
+]
+
+ACTIVE: tuple[RunStatus, ...] = ("queued", "ingesting", "scoring", "finalizing")
+STOPPED: tuple[RunStatus, ...] = ("failed", "cancelled")
+
+_FROM: dict[RunStatus, tuple[RunStatus, ...]] = {
+    "ingesting": ("queued",),
+    "scoring": ("queued", "ingesting"),
+    "finalizing": ("scoring",),
+    "completed": ("finalizing",),
+    "failed": ACTIVE,
+    "cancelled": ACTIVE,
+}
+
+
+def move(conn: Connection, run_id: str, to: RunStatus, message: str, **values: Any) -> bool:
+    """Change the status of a run and record it; False if its status forbids the change, and nothing happens."""
+    seq = conn.scalar(
+        update(run)
+        .where(run.c.id == run_id, run.c.status.in_(_FROM[to]))
+        .values(status=to, event_seq=run.c.event_seq + 1, **_times(to), **values)
+        .returning(run.c.event_seq)
+    )
+    if seq is None:
+        return False
+    insert_event(conn, run_id, seq, f"run.{to}", message, data={"status": to})
+    return True
+
+
+def start_scoring(conn: Connection, run_id: str) -> list[Wakeup]:
+    """Cut a run whose dataset is ready into units, and publish the first window of them.
+
+    A dataset without a usable row fails the run instead.
+    """
+    row = conn.execute(
+        select(run, dataset.c.rows_read, dataset.c.rows_usable, dataset.c.num_blocks)
+        .join(dataset, dataset.c.id == run.c.dataset_id)
+        .where(run.c.id == run_id)
+    ).one()
+    sizes = {"rows": row.rows_read, "blocks": row.num_blocks}
+    if row.rows_usable == 0:
+        nothing = NoUsableRows()
+        fail_run(conn, run_id, ErrorInfo(code=nothing.code, message=nothing.message), **sizes)
+        return []
+    told = f"Scoring {row.rows_read} rows in {row.num_blocks} blocks."
+    if not move(conn, run_id, "scoring", told, **sizes):
+        return []
+    spec = row.spec
+    offer = Offer(engine=spec["engine"], model=spec["model"], dtype=spec["dtype"])
+    units.add_scoring(conn, run_id, queue=offer.queue)
+    return units.publish_window(conn, run_id)
+
+
+def start_finalising(conn: Connection, run_id: str, *, max_attempts: int) -> list[Wakeup]:
+    """Every block is scored: have the run's results put together, once."""
+    move(conn, run_id, "finalizing", "Every block is scored.", scored_at=clock())
+    return units.enqueue(
+        conn, kind="finalise", subject=run_id, run_id=run_id, max_attempts=max_attempts
+    )
+
+
+def complete(
+    conn: Connection, run_id: str, *, summary: dict[str, Any], warnings: Sequence[str]
+) -> bool:
+    """The run's results stand."""
+    told = "The run is complete."
+    return move(conn, run_id, "completed", told, summary=summary, warnings=list(warnings))
+
+
+def fail_run(conn: Connection, run_id: str, error: ErrorInfo, **values: Any) -> bool:
+    """Fail a run with the reason, and cancel what is left of its work."""
+    failed = move(conn, run_id, "failed", error.message, error=error.as_dict(), **values)
+    if failed:
+        units.cancel_queued(conn, run_id=run_id)
+    return failed
+
+
+def stop_run(conn: Connection, run_id: str, message: str) -> bool:
+    """Cancel a run: queued units at once, running ones when they next renew their lease."""
+    cancelled = move(conn, run_id, "cancelled", message)
+    if cancelled:
+        units.cancel_queued(conn, run_id=run_id)
+    return cancelled
+
+
+def runs_waiting_for(conn: Connection, dataset_id: str) -> list[str]:
+    """The runs that wait for a dataset, in the order in which they may be locked."""
+    waiting = run.c.status.in_(("queued", "ingesting"))
+    statement = select(run.c.id).where(run.c.dataset_id == dataset_id, waiting).order_by(run.c.id)
+    return list(conn.scalars(statement))
+
+
+def _times(to: RunStatus) -> dict[str, Any]:
+    if to in ("ingesting", "scoring"):
+        return {"started_at": func.coalesce(run.c.started_at, clock())}
+    return {} if to == "finalizing" else {"finished_at": clock()}

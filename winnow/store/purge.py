@@ -1,0 +1,39 @@
+"""Removing what was deleted. The purge handler deletes the files first, and the rows go when its unit is finished.
+
+In this order because files can be deleted twice, and the rows say which files there are.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, exists, or_, select
+
+from winnow.store.clock import clock
+from winnow.store.tables import dataset, event, run, work
+
+
+def run_ids_of(conn: Connection, dataset_id: str) -> list[str]:
+    """The runs of a dataset, deleted ones too: each has a folder of files."""
+    statement = select(run.c.id).where(run.c.dataset_id == dataset_id).order_by(run.c.id)
+    return list(conn.scalars(statement))
+
+
+def in_use(conn: Connection, subject: str) -> bool:
+    """Whether a worker still works on the dataset or run, and so may still write a file of it."""
+    runs = select(run.c.id).where(or_(run.c.dataset_id == subject, run.c.id == subject))
+    running = exists().where(
+        or_(work.c.dataset_id == subject, work.c.run_id.in_(runs)),
+        work.c.state == "running",
+        work.c.lease_expires_at > clock(),
+    )
+    return bool(conn.scalar(select(running)))
+
+
+def remove_rows(conn: Connection, subject: str) -> None:
+    """Remove a dataset or a run and everything made from it: runs, scores, work, events."""
+    runs = select(run.c.id).where(or_(run.c.dataset_id == subject, run.c.id == subject))
+    # A worker that closes a unit right now holds that unit and asks for its run: wait for it before taking the run.
+    held = select(work.c.id).where(or_(work.c.dataset_id == subject, work.c.run_id.in_(runs)))
+    conn.execute(held.order_by(work.c.id).with_for_update())
+    conn.execute(delete(event).where(event.c.subject.in_(runs)))
+    conn.execute(delete(run).where(run.c.id.in_(runs)))
+    conn.execute(delete(dataset).where(dataset.c.id == subject))

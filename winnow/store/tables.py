@@ -1,0 +1,264 @@
+"""Every table, as SQLAlchemy Core. Migrations follow this file; a test compares the two.
+
+Public objects have unguessable text ids, work has numbers. Times are the database's, never a worker's. Rules about what
+may happen at the same time are unique indexes here, not locks in Python.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+_NOW = text("now()")
+_ZERO = text("0")
+
+
+def _time(name: str, *, nullable: bool = True) -> Column[object]:
+    default = None if nullable else _NOW
+    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=default)
+
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text),
+    # What the key starts with, so that a person can tell keys apart; the key itself is never kept.
+    Column("hint", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    _time("created_at", nullable=False),
+    _time("revoked_at"),
+)
+
+# status: ingesting -> ready | failed. A dataset that failed for another reason than its bytes goes back to ingesting
+# when the same bytes are posted again. deleted_at hides it at once; a purge unit removes it.
+dataset = Table(
+    "dataset",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("requested_format", Text, nullable=False),
+    Column("format", Text),
+    Column("status", Text, nullable=False, server_default=text("'ingesting'")),
+    Column("rows_read", BigInteger),
+    Column("rows_usable", BigInteger),
+    Column("rows_rejected", BigInteger),
+    Column("num_blocks", Integer),
+    Column("error", JSONB),
+    _time("created_at", nullable=False),
+    _time("deleted_at"),
+    CheckConstraint("status IN ('ingesting', 'ready', 'failed')", name="status"),
+    # The same bytes of one owner, read the same way, are one dataset.
+    Index(
+        "uq_dataset_content",
+        "owner",
+        "sha256",
+        "requested_format",
+        unique=True,
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+    Index("ix_dataset_owner_created", "owner", "created_at", "id"),
+)
+
+# Rows that could not even be read as an example: they get no score in any run of the dataset.
+rejection = Table(
+    "rejection",
+    metadata,
+    Column("dataset_id", ForeignKey("dataset.id", ondelete="CASCADE"), primary_key=True),
+    Column("row", BigInteger, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+# status: queued -> ingesting -> scoring -> finalizing -> completed, and from each of the first four -> failed |
+# cancelled. `progress.move` is the only place that changes it, and each change is an event.
+run = Table(
+    "run",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("dataset_id", ForeignKey("dataset.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text),
+    Column("method", Text, nullable=False),
+    Column("spec", JSONB, nullable=False),
+    # The model files that the run is bound to; null until a worker that has them says what they are.
+    Column("revision", Text),
+    Column("window", Integer),
+    Column("status", Text, nullable=False, server_default=text("'queued'")),
+    # How the run is cut into units, how many of them are published at a time, and how often each is tried.
+    Column("blocks_per_unit", Integer, nullable=False),
+    Column("units_in_flight", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("rows", BigInteger),
+    Column("blocks", Integer),
+    # Counted by the units that are done; what running units have done so far stands in work.rows_done.
+    Column("blocks_done", Integer, nullable=False, server_default=_ZERO),
+    Column("rows_done", BigInteger, nullable=False, server_default=_ZERO),
+    Column("rows_scored", BigInteger, nullable=False, server_default=_ZERO),
+    Column("rows_rejected", BigInteger, nullable=False, server_default=_ZERO),
+    Column("error", JSONB),
+    Column("warnings", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("summary", JSONB),
+    Column("event_seq", Integer, nullable=False, server_default=_ZERO),
+    _time("created_at", nullable=False),
+    _time("started_at"),
+    # From the first claim of a scoring unit to the last one done: what a rate is measured over.
+    _time("scoring_at"),
+    _time("scored_at"),
+    _time("finished_at"),
+    _time("deleted_at"),
+    CheckConstraint(
+        "status IN ('queued', 'ingesting', 'scoring', 'finalizing', 'completed', 'failed', 'cancelled')",
+        name="status",
+    ),
+    CheckConstraint("blocks_done <= blocks", name="blocks_done"),
+    Index("ix_run_owner_created", "owner", "created_at", "id"),
+    Index("ix_run_dataset", "dataset_id"),
+    Index(
+        "ix_run_active",
+        "status",
+        postgresql_where=text("status IN ('queued', 'ingesting', 'scoring', 'finalizing')"),
+    ),
+)
+
+# One row for every input row: a score or a reason, never both or neither.
+score = Table(
+    "score",
+    metadata,
+    Column("run_id", ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    Column("row", BigInteger, primary_key=True),
+    Column("score", Double),
+    Column("nll_conditioned", Double),
+    Column("tokens_conditioned", Integer),
+    Column("nll_direct", Double),
+    Column("tokens_direct", Integer),
+    # A set of bits, in the order of winnow.scores.Flag.
+    Column("flags", SmallInteger, nullable=False, server_default=_ZERO),
+    Column("reason", Text),
+    Column("detail", Text),
+    CheckConstraint("(score IS NULL) <> (reason IS NULL)", name="score_or_reason"),
+    CheckConstraint("score <> 'NaN'", name="score_is_a_number"),
+)
+
+# A unit of work. state: queued -> running (claim) -> done (finish)
+#                                 running -> queued (release, failed attempt, expired lease)
+#                                 running | queued -> failed (permanent, or out of attempts) | cancelled
+# queued and published_at null: nobody has been told yet, because the run's window is full or available_at lies ahead.
+work = Table(
+    "work",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    # What the unit is about: a dataset or a run. A purge outlives it, hence the two foreign keys are null there.
+    Column("subject", Text, nullable=False),
+    Column("dataset_id", ForeignKey("dataset.id", ondelete="CASCADE")),
+    Column("run_id", ForeignKey("run.id", ondelete="CASCADE")),
+    Column("first_block", Integer, nullable=False, server_default=_ZERO),
+    Column("num_blocks", Integer, nullable=False, server_default=_ZERO),
+    Column("queue", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'queued'")),
+    Column("attempt", Integer, nullable=False, server_default=_ZERO),
+    Column("max_attempts", Integer, nullable=False),
+    Column("lease_token", Text),
+    _time("lease_expires_at"),
+    Column("worker_id", Text),
+    Column("rows_done", BigInteger, nullable=False, server_default=_ZERO),
+    _time("available_at", nullable=False),
+    _time("published_at"),
+    Column("publishes", Integer, nullable=False, server_default=_ZERO),
+    Column("error", JSONB),
+    _time("created_at", nullable=False),
+    _time("finished_at"),
+    CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name="state"),
+    # A running unit without a lease would run for ever.
+    CheckConstraint(
+        "state <> 'running' OR (lease_token IS NOT NULL AND lease_expires_at IS NOT NULL)",
+        name="running_has_lease",
+    ),
+    Index(
+        "uq_work_score_block",
+        "run_id",
+        "first_block",
+        unique=True,
+        postgresql_where=text("kind = 'score'"),
+    ),
+    # However many units think that they were the last, one finalise is made.
+    Index("uq_work_finalise", "run_id", unique=True, postgresql_where=text("kind = 'finalise'")),
+    Index("uq_work_purge", "subject", unique=True, postgresql_where=text("kind = 'purge'")),
+    Index(
+        "uq_work_ingest",
+        "dataset_id",
+        unique=True,
+        postgresql_where=text("kind = 'ingest' AND state IN ('queued', 'running')"),
+    ),
+    Index("ix_work_run", "run_id", "state"),
+    Index("ix_work_dataset", "dataset_id"),
+    Index("ix_work_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
+    Index("ix_work_queued", "published_at", postgresql_where=text("state = 'queued'")),
+)
+
+# Numbered per subject without a gap, by the subject's own counter (run.event_seq).
+event = Table(
+    "event",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("type", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("data", JSONB, nullable=False, server_default=text("'{}'")),
+    _time("created_at", nullable=False),
+)
+
+# Written in the transaction of the object that the request created; status is null only inside it.
+idempotency_key = Table(
+    "idempotency_key",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_hash", Text, nullable=False),
+    Column("status", SmallInteger),
+    Column("headers", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("body", LargeBinary),
+    _time("created_at", nullable=False),
+    Index("ix_idempotency_key_created", "created_at"),
+)
+
+# Worker processes that said lately that they are there, and what they take.
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("queues", ARRAY(Text), nullable=False),
+    Column("offers", JSONB, nullable=False, server_default=text("'[]'")),
+    _time("started_at", nullable=False),
+    _time("seen_at", nullable=False),
+)

@@ -1,0 +1,44 @@
+"""Values that several rooms of the store share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorInfo:
+    """Why something failed: a stable code, and a sentence for people."""
+
+    code: str
+    message: str
+
+    def as_dict(self) -> dict[str, str]:
+        """The error as it is stored."""
+        return {"code": self.code, "message": storable(self.message)}
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any] | None) -> ErrorInfo | None:
+        """The error that was stored, if there was one."""
+        return None if stored is None else cls(code=stored["code"], message=stored["message"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """Some items of a list, and whether more follow. The next page is asked for with the last item's key."""
+
+    items: tuple[T, ...]
+    has_more: bool
+
+
+def page_of(items: list[T], limit: int) -> Page[T]:
+    """A page out of a query that asked for one item more than `limit`."""
+    return Page(items=tuple(items[:limit]), has_more=len(items) > limit)
+
+
+def storable(text: str) -> str:
+    """`text` as Postgres can keep it: NUL characters and lone surrogates become visible escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")

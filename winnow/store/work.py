@@ -1,0 +1,317 @@
+"""Units of work as a worker sees them: claim one, renew its lease while working, close it under the lease.
+
+A message only says that a unit may be there. Whoever holds the lease token may close the unit; a worker that was too
+slow finds that its token is gone, gets `LeaseLost`, and rolls back. So a unit counts once, however often it is tried.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, and_, exists, insert, or_, select, update
+
+from winnow.errors import LeaseLost
+from winnow.messages import Wakeup
+from winnow.records.example import Rejection
+from winnow.scores import RowScore
+from winnow.store import progress, units
+from winnow.store.clock import clock, seconds
+from winnow.store.events import add_event
+from winnow.store.purge import remove_rows
+from winnow.store.scores import store_scores
+from winnow.store.tables import dataset, rejection, run, work
+from winnow.store.values import ErrorInfo, storable
+
+Kind = Literal["ingest", "score", "finalise", "purge"]
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+
+BACKOFF_BASE_S = 1.0
+BACKOFF_CAP_S = 60.0
+"""A failed attempt is tried again after 1, 2, 4 ... seconds, at most a minute."""
+
+_REJECTION_BATCH = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A unit that this worker holds until its lease runs out; `subject` is the id of a dataset or a run."""
+
+    work_id: int
+    kind: Kind
+    subject: str
+    first_block: int
+    num_blocks: int
+    attempt: int
+    max_attempts: int
+    lease_token: str
+
+
+def claim(
+    conn: Connection, work_id: int, *, worker_id: str, lease_s: float, queues: Collection[str]
+) -> Claim | None:
+    """Take a unit, or None: it is taken, done, not due, out of attempts, of another queue, or its run is over.
+
+    One conditional UPDATE decides; of two workers that try at once, the second finds its condition no longer true.
+    """
+    row = conn.execute(
+        update(work)
+        .where(
+            work.c.id == work_id,
+            work.c.queue.in_(queues),
+            work.c.attempt < work.c.max_attempts,
+            or_(
+                and_(work.c.state == "queued", work.c.available_at <= clock()),
+                and_(work.c.state == "running", work.c.lease_expires_at < clock()),
+            ),
+            ~_stopped(),
+        )
+        .values(
+            state="running",
+            attempt=work.c.attempt + 1,
+            lease_token=secrets.token_hex(16),
+            lease_expires_at=clock() + seconds(lease_s),
+            worker_id=worker_id,
+            rows_done=0,
+        )
+        .returning(work)
+    ).one_or_none()
+    if row is None:
+        return None
+    _note_start(conn, row)
+    return Claim(
+        work_id=row.id,
+        kind=row.kind,
+        subject=row.subject,
+        first_block=row.first_block,
+        num_blocks=row.num_blocks,
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        lease_token=row.lease_token,
+    )
+
+
+def renew(conn: Connection, claim: Claim, *, lease_s: float, rows_done: int) -> bool:
+    """Keep the lease, store how many rows are done, and return whether the work was cancelled meanwhile.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    row = conn.execute(
+        update(work)
+        .where(_held(claim))
+        .values(lease_expires_at=clock() + seconds(lease_s), rows_done=rows_done)
+        .returning(_stopped().label("cancelled"))
+    ).one_or_none()
+    if row is None:
+        raise LeaseLost
+    cancelled: bool = row.cancelled
+    return cancelled
+
+
+def release(conn: Connection, claim: Claim) -> list[Wakeup]:
+    """Give a unit back unfinished, as if it had not been tried: the worker is going away.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    row = _close(
+        conn,
+        claim,
+        "queued",
+        attempt=work.c.attempt - 1,
+        rows_done=0,
+        available_at=clock(),
+        published_at=clock(),
+        publishes=1,
+    )
+    return [Wakeup(work_id=row.id, queue=row.queue)]
+
+
+def fail_attempt(
+    conn: Connection, claim: Claim, error: ErrorInfo, *, permanent: bool
+) -> list[Wakeup]:
+    """Try a unit again later; if that is pointless, or this was the last attempt, fail its run or dataset.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    if permanent or claim.attempt >= claim.max_attempts:
+        row = _close(conn, claim, "failed", error=error.as_dict(), finished_at=clock())
+        fail_subject(conn, row, error)
+        return []
+    delay_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (claim.attempt - 1))
+    row = _close(
+        conn,
+        claim,
+        "queued",
+        rows_done=0,
+        error=error.as_dict(),
+        available_at=clock() + seconds(delay_s),
+        published_at=None,
+    )
+    if row.run_id is not None:
+        told = f"Attempt {claim.attempt} of {claim.max_attempts} at {row.kind} work failed: {error.message}"
+        add_event(conn, row.run_id, "run.retry", told, {"attempt": claim.attempt, "in_s": delay_s})
+    return [] if row.kind != "score" else units.publish_window(conn, row.run_id)
+
+
+def finish_ingest(  # the facts of a dataset
+    conn: Connection,
+    claim: Claim,
+    *,
+    format: str,  # noqa: A002  # the word that users give
+    rows_read: int,
+    rows_usable: int,
+    rows_rejected: int,
+    num_blocks: int,
+    rejections: Iterable[Rejection],
+) -> list[Wakeup]:
+    """The dataset is ready: keep what reading it found, and start the runs that waited for it.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    row = _close(conn, claim, "done", rows_done=rows_read, finished_at=clock())
+    conn.execute(
+        update(dataset)
+        .where(dataset.c.id == row.dataset_id)
+        .values(
+            status="ready",
+            format=format,
+            rows_read=rows_read,
+            rows_usable=rows_usable,
+            rows_rejected=rows_rejected,
+            num_blocks=num_blocks,
+        )
+    )
+    _store_rejections(conn, row.dataset_id, rejections)
+    waiting = progress.runs_waiting_for(conn, row.dataset_id)
+    return [wakeup for run_id in waiting for wakeup in progress.start_scoring(conn, run_id)]
+
+
+def finish_score(conn: Connection, claim: Claim, scores: Sequence[RowScore]) -> list[Wakeup]:
+    """Keep the scores of a unit, count it on its run, and let the run go on: more units, or the finalise.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    row = _close(conn, claim, "done", rows_done=len(scores), finished_at=clock())
+    if conn.scalar(select(run.c.status).where(run.c.id == row.run_id)) != "scoring":
+        return []
+    store_scores(conn, row.run_id, scores)
+    counted = conn.execute(_counted(row, scores)).one_or_none()
+    if counted is None:
+        return []
+    if counted.blocks_done == counted.blocks:
+        return progress.start_finalising(conn, row.run_id, max_attempts=row.max_attempts)
+    return units.publish_window(conn, row.run_id)
+
+
+def finish_finalise(
+    conn: Connection, claim: Claim, *, summary: dict[str, Any], warnings: Sequence[str]
+) -> list[Wakeup]:
+    """The run's results are in place: it is complete.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    row = _close(conn, claim, "done", finished_at=clock())
+    progress.complete(conn, row.run_id, summary=summary, warnings=warnings)
+    return []
+
+
+def finish_purge(conn: Connection, claim: Claim) -> None:
+    """The files of a deleted dataset or run are gone: remove its rows too.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    row = _close(conn, claim, "done", finished_at=clock())
+    remove_rows(conn, row.subject)
+
+
+def fail_subject(conn: Connection, unit: Row[Any], error: ErrorInfo) -> None:
+    """Fail what a failed unit was for: its run, or its dataset and the runs that wait for it."""
+    if unit.run_id is not None:
+        progress.fail_run(conn, unit.run_id, error)
+    elif unit.dataset_id is not None:
+        conn.execute(
+            update(dataset)
+            .where(dataset.c.id == unit.dataset_id)
+            .values(status="failed", error=error.as_dict())
+        )
+        for run_id in progress.runs_waiting_for(conn, unit.dataset_id):
+            progress.fail_run(conn, run_id, error)
+
+
+def _held(claim: Claim) -> Any:
+    return and_(
+        work.c.id == claim.work_id,
+        work.c.state == "running",
+        work.c.lease_token == claim.lease_token,
+    )
+
+
+def _stopped() -> Any:
+    """The run of the unit was cancelled or has failed, or its dataset was deleted."""
+    return or_(
+        exists().where(run.c.id == work.c.run_id, run.c.status.in_(progress.STOPPED)),
+        exists().where(dataset.c.id == work.c.dataset_id, dataset.c.deleted_at.is_not(None)),
+    )
+
+
+def _close(conn: Connection, claim: Claim, state: State, **values: Any) -> Row[Any]:
+    row = conn.execute(
+        update(work)
+        .where(_held(claim))
+        .values(state=state, lease_token=None, lease_expires_at=None, **values)
+        .returning(work)
+    ).one_or_none()
+    if row is None:
+        raise LeaseLost
+    return row
+
+
+def _note_start(conn: Connection, unit: Row[Any]) -> None:
+    if unit.kind == "score":
+        first = (run.c.id == unit.run_id) & run.c.scoring_at.is_(None)
+        conn.execute(update(run).where(first).values(scoring_at=clock()))
+    elif unit.kind == "ingest":
+        # A run that is being created on this dataset either is seen here, or sees this claim.
+        conn.execute(select(dataset.c.id).where(dataset.c.id == unit.dataset_id).with_for_update())
+        for run_id in progress.runs_waiting_for(conn, unit.dataset_id):
+            progress.move(conn, run_id, "ingesting", "The dataset is being read.")
+
+
+def _counted(unit: Row[Any], scores: Sequence[RowScore]) -> Any:
+    num_scored = sum(one.reason is None for one in scores)
+    return (
+        update(run)
+        .where(run.c.id == unit.run_id, run.c.status == "scoring")
+        .values(
+            blocks_done=run.c.blocks_done + unit.num_blocks,
+            rows_done=run.c.rows_done + len(scores),
+            rows_scored=run.c.rows_scored + num_scored,
+            rows_rejected=run.c.rows_rejected + len(scores) - num_scored,
+        )
+        .returning(run.c.blocks_done, run.c.blocks)
+    )
+
+
+def _store_rejections(conn: Connection, dataset_id: str, rejections: Iterable[Rejection]) -> None:
+    values = (_rejection_values(dataset_id, one) for one in rejections)
+    while batch := list(itertools.islice(values, _REJECTION_BATCH)):
+        conn.execute(insert(rejection), batch)
+
+
+def _rejection_values(dataset_id: str, one: Rejection) -> dict[str, Any]:
+    return {
+        "dataset_id": dataset_id,
+        "row": one.row,
+        "reason": one.reason.value,
+        "detail": storable(one.detail),
+    }

@@ -1,0 +1,52 @@
+"""The engine of this worker process: loaded once, kept while units need the same."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from winnow.errors import WinnowError
+from winnow.proxy.engine import Engine
+from winnow.spec import RunSpec
+
+log = structlog.get_logger()
+
+
+class EngineCache:
+    """Holds one engine at a time, so that two models never have to fit into memory together."""
+
+    def __init__(self, load: Callable[[RunSpec], Engine]) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._key: tuple[object, ...] | None = None
+        self._engine: Engine | None = None
+
+    def get(self, spec: RunSpec) -> Engine:
+        """The engine for `spec`; loading takes seconds.
+
+        Raises:
+            ModelError: the model is missing or unsafe.
+            DependencyMissing: this worker has no engine installed.
+        """
+        key = (spec.engine, spec.model, spec.dtype, spec.token_budget)
+        with self._lock:
+            if self._engine is None or key != self._key:
+                self._engine = None
+                log.info("engine loads", engine=spec.engine, model=spec.model, dtype=spec.dtype)
+                self._engine = self._load(spec)
+                self._key = key
+            return self._engine
+
+    def warm_up(self, spec: RunSpec) -> None:
+        """Load the engine for `spec` in the background, so that the first run does not wait for it."""
+
+        def load() -> None:
+            try:
+                self.get(spec)
+            except (WinnowError, OSError, RuntimeError) as error:
+                # The first unit that needs it fails with the same words, where its owner reads them.
+                log.warning("engine not loaded ahead", model=spec.model, error=str(error))
+
+        threading.Thread(target=load, name="warm-up", daemon=True).start()

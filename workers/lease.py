@@ -1,0 +1,115 @@
+"""The right to work on a claimed unit, kept alive while the work goes on.
+
+A thread renews the lease: soon after every batch, and without one at a third of the lease, so that a long batch, a
+model that loads or a million rows that are copied do not lose it. The working thread never waits for the database
+here; at its next batch it hears what the thread has found: the run was cancelled, or another worker took over.
+
+A unit that reports no batch for `STALL_S` is no longer renewed, so that one that hangs is taken over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from winnow.errors import LeaseLost
+from winnow.store.session import Database
+from winnow.store.work import Claim, renew
+from workers.policy import DATABASE_AWAY, Cancelled, ShuttingDown
+
+STALL_S = 15 * 60.0
+MIN_INTERVAL_S = 0.25
+"""Progress is written at most so often: batches of a small model take milliseconds."""
+
+log = structlog.get_logger()
+
+
+class Lease:
+    """A claimed unit; a context manager that renews as long as its body runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        claim: Claim,
+        *,
+        lease_s: float,
+        stopping: threading.Event,
+        stall_s: float = STALL_S,
+    ) -> None:
+        self._database = database
+        self._claim = claim
+        self._lease_s = lease_s
+        self._stopping = stopping
+        self._stall_s = stall_s
+        self._rows_done = 0
+        self._rows_written = 0
+        self._progress_at = self._renewed_at = time.monotonic()
+        self._ended: Exception | None = None
+        self._left = threading.Event()
+        self._thread = threading.Thread(
+            target=self._keep, name=f"lease-{claim.work_id}", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._left.set()
+        self._thread.join()
+
+    def progress(self, rows_done: int) -> None:
+        """Say how many rows of the unit are done; called once a batch.
+
+        Raises:
+            ShuttingDown: the worker was asked to stop.
+            Cancelled: the run was cancelled.
+            LeaseLost: another worker has the unit.
+        """
+        self._rows_done = rows_done
+        self._progress_at = time.monotonic()
+        if self._stopping.is_set():
+            raise ShuttingDown("asked to stop between two batches")
+        if self._ended is not None:
+            raise self._ended
+
+    def _keep(self) -> None:
+        tick_s = min(MIN_INTERVAL_S, self._lease_s / 6)
+        while self._ended is None and not self._left.wait(tick_s):
+            if self._due():
+                self._renew()
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if now - self._progress_at > self._stall_s:
+            return False
+        return self._rows_done != self._rows_written or now - self._renewed_at > self._lease_s / 3
+
+    def _renew(self) -> None:
+        rows_done = self._rows_done
+        try:
+            with self._database.transaction() as connection:
+                cancelled = renew(
+                    connection, self._claim, lease_s=self._lease_s, rows_done=rows_done
+                )
+        except LeaseLost as lost:
+            self._ended = lost
+        except DATABASE_AWAY as error:
+            # The next tick tries again. A lease that ran out meanwhile is still ours if nobody claimed it.
+            log.warning(
+                "lease not renewed", work_id=self._claim.work_id, error=type(error).__name__
+            )
+        else:
+            self._rows_written = rows_done
+            self._renewed_at = time.monotonic()
+            if cancelled:
+                self._ended = Cancelled("the run was cancelled")

@@ -1,0 +1,75 @@
+"""What happens to a unit of work that ends in an exception: one table, read from the top.
+
+    give back   queued again at once, the attempt not counted: the worker goes away, or the run was cancelled, in
+                which case nobody can claim it and the sweeper closes it
+    drop        nothing is written: the unit belongs to another worker
+    fail        the run or dataset fails now, with the message: another attempt would end the same way
+    try again   the attempt counts; queued again after a pause, until the attempts are used up
+
+Not covered: a worker that is killed. It writes nothing, its lease runs out, and the sweeper counts the attempt.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import psycopg
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from winnow.errors import (
+    ConfigurationError,
+    DependencyMissing,
+    InputError,
+    LeaseLost,
+    ModelError,
+    NotFound,
+    WinnowError,
+)
+from winnow.store.values import ErrorInfo
+
+DATABASE_AWAY = (OperationalError, InterfaceError, psycopg.OperationalError)
+"""What a lost, restarting or unreachable database raises, through SQLAlchemy or, in a COPY, the driver's own error."""
+
+MAX_MESSAGE = 1000
+
+
+class ShuttingDown(Exception):
+    """The worker was asked to stop."""
+
+
+class Cancelled(Exception):
+    """The run of this unit was cancelled, or its dataset deleted."""
+
+
+class Verdict(Enum):
+    """What to write about a unit that did not finish."""
+
+    GIVE_BACK = "given back"
+    DROP = "dropped"
+    FAIL = "failed"
+    TRY_AGAIN = "to be tried again"
+
+
+RULES: tuple[tuple[tuple[type[Exception], ...], Verdict], ...] = (
+    ((ShuttingDown, Cancelled), Verdict.GIVE_BACK),
+    ((LeaseLost,), Verdict.DROP),
+    ((InputError, ModelError, DependencyMissing, ConfigurationError, NotFound), Verdict.FAIL),
+    ((Exception,), Verdict.TRY_AGAIN),
+)
+
+
+def judge(error: Exception) -> Verdict:
+    """The first rule that fits."""
+    return next(verdict for types, verdict in RULES if isinstance(error, types))
+
+
+def describe(error: Exception) -> ErrorInfo:
+    """What the owner of the run reads."""
+    if isinstance(error, WinnowError):
+        return ErrorInfo(code=error.code, message=error.message[:MAX_MESSAGE])
+    if isinstance(error, DATABASE_AWAY):
+        return ErrorInfo(code="database_unavailable", message="The database did not answer.")
+    # The first line alone: behind it a database error quotes the statement and its values.
+    first_line = str(error).partition("\n")[0]
+    message = f"{type(error).__name__}: {first_line}"
+    return ErrorInfo(code="internal_error", message=message[:MAX_MESSAGE])

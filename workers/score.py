@@ -1,0 +1,54 @@
+"""Score: some blocks of a dataset go through the proxy model, and every row gets its score or its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from winnow.messages import Wakeup
+from winnow.records.blocks import BlockReader
+from winnow.scores import RowScore
+from winnow.scoring import score_block, window
+from winnow.store.blobs import Blobs
+from winnow.store.runs import adopt_revision, load_run
+from winnow.store.session import Connection, Database
+from winnow.store.work import Claim, finish_score
+from workers.engines import EngineCache
+from workers.lease import Lease
+from workers.unit import Finish
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreHandler:
+    """Scores with the engine of this process, which must have the very weights that the run was made with."""
+
+    database: Database
+    blobs: Blobs
+    engines: EngineCache
+
+    def __call__(self, claimed: Claim, lease: Lease) -> Finish:
+        """Score the blocks of the unit.
+
+        Raises:
+            ModelError: the model is missing, unsafe, or not the one that the run was made with.
+            InvalidOption: the model lacks what the run asks for.
+        """
+        with self.database.transaction() as connection:
+            run = load_run(connection, claimed.subject)
+        engine = self.engines.get(run.spec)
+        with self.database.transaction() as connection:
+            adopt_revision(connection, run.id, engine.revision, window(engine, run.spec))
+        reader = BlockReader(*self.blobs.folder(f"datasets/{run.dataset_id}/rows"))
+        scores: list[RowScore] = []
+
+        def on_rows(num_done: int) -> None:
+            lease.progress(len(scores) + num_done)
+
+        for block in range(claimed.first_block, claimed.first_block + claimed.num_blocks):
+            rows = reader.outcomes(block)
+            scores += score_block(rows, engine=engine, spec=run.spec, on_rows=on_rows)
+
+        def finish(connection: Connection) -> Sequence[Wakeup]:
+            return finish_score(connection, claimed, scores)
+
+        return finish
