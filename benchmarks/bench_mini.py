@@ -40,7 +40,6 @@ from winnow.records.example import Turn
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ("opt-350m", "llama2-13b")
-SHIFT = 997
 LENGTHS = (
     ("1 to 8", 1, 8),
     ("9 to 32", 9, 32),
@@ -106,7 +105,8 @@ def mismatch_table(engine: Engine, records: Sequence[Record]) -> str:
     """Question 2: true answers against the same answers under another record's prompt."""
     answers = [record.answer for record in records]
     prompts = [record.prompt for record in records]
-    others = prompts[SHIFT:] + prompts[:SHIFT]
+    half = len(prompts) // 2  # every prompt moves, whatever the number of records
+    others = prompts[half:] + prompts[:half]
     true, tokens = ifd_scores(engine, prompts, answers)
     shuffled, _ = ifd_scores(engine, others, answers)
     texts, other_texts = ([_text(prompt) for prompt in some] for some in (prompts, others))

@@ -32,7 +32,7 @@ def _first_block(service: Installation, name: str) -> tuple[float, float]:
     answered = time.perf_counter() - started
     while True:
         state = service.http.get(f"/runs/{run['id']}").raise_for_status().json()
-        if state["blocks_done"]:
+        if state["counts"]["blocks_done"]:
             return time.perf_counter() - started, answered
         assert state["status"] not in {"failed", "cancelled"}, state
         time.sleep(0.02)

@@ -48,16 +48,15 @@ def _scored_run(service: Installation, source: Path, rows: int) -> str:
     with source.open("rb") as body:
         dataset = service.http.post("/datasets", content=body).raise_for_status().json()
     assert wait_for_dataset(service, dataset["id"])["rows_read"] == rows
-    with EmbeddedPostgres(service.folder) as postgres:
-        database = Database(postgres.url)
-        run_id = _score(database, dataset["id"])
-        while get_running(database, run_id):
-            time.sleep(0.5)
-        database.dispose()
+    database = Database(EmbeddedPostgres(service.folder).url)
+    run_id = _score(database, dataset["id"])
+    while _is_active(database, run_id):
+        time.sleep(0.5)
+    database.dispose()
     return run_id
 
 
-def get_running(database: Database, run_id: str) -> bool:
+def _is_active(database: Database, run_id: str) -> bool:
     """Whether the run is still being finalised by the worker."""
     with database.transaction() as connection:
         return get_run(connection, owner=OWNER, run_id=run_id).active
@@ -133,13 +132,12 @@ def _query_baseline(service: Installation, run_id: str, rows: int) -> list[Figur
     query = text(
         "SELECT row FROM score WHERE run_id = :run AND score < 1 ORDER BY score DESC, row LIMIT :k"
     )
-    with EmbeddedPostgres(service.folder) as postgres:
-        database = Database(postgres.url)
-        with database.transaction() as connection:
-            started = time.perf_counter()
-            connection.execute(query, {"run": run_id, "k": rows // 10}).all()
-            seconds = time.perf_counter() - started
-        database.dispose()
+    database = Database(EmbeddedPostgres(service.folder).url)
+    with database.transaction() as connection:
+        started = time.perf_counter()
+        connection.execute(query, {"run": run_id, "k": rows // 10}).all()
+        seconds = time.perf_counter() - started
+    database.dispose()
     started = time.perf_counter()
     service.http.head("/subsets", params={"run": run_id, "ratio": "0.1"}).raise_for_status()
     return [

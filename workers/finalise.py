@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -30,9 +31,11 @@ class FinaliseHandler:
         summary = Summary()
         with (
             self.database.transaction() as connection,
+            # A COPY that is left in the middle must be ended before the transaction can be.
+            closing(copy_scores(connection, claimed.subject)) as batches,
             self.blobs.write(f"runs/{claimed.subject}/scores.parquet") as file,
         ):
-            write_parquet(_counted(copy_scores(connection, claimed.subject), summary, lease), file)
+            write_parquet(_counted(batches, summary, lease), file)
         numbers = summary.as_dict()
 
         def finish(connection: Connection) -> Sequence[Wakeup]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.mini.card import write_card
+from recipes.mini.card import measure_positions, write_card
 from recipes.mini.corpus import ARTICLE_FILES, RECORD_FILES, detokenise, plain_text, read_corpus
 from recipes.mini.schedule import FLOOR, LONG_ROW, learning_rate_factor, row_length
 from recipes.mini.stream import TokenStream
@@ -112,7 +112,8 @@ def test_a_run_trains_resumes_and_installs_a_model_with_a_card(
     monkeypatch.setattr(sys, "argv", ["train", *options, "--minutes", minutes, "--resume"])
     main()
     last = json.loads((work / "log.jsonl").read_text().splitlines()[-1])
-    card = write_card(work / "log.jsonl", "| bench |")
+    positions = measure_positions(target, data)
+    card = write_card(work / "log.jsonl", positions=positions, bench="| bench |")
 
     assert last["step"] > first["step"] >= 1
     assert (target / "model.safetensors").stat().st_size < 16_000_000

@@ -142,6 +142,9 @@ def _detect(text: bytes) -> Container:
     if known:
         # One column has no delimiter in its header: the first row shows whether commas separate or are text.
         return next((name for name in known if len(set(map(len, rows[name]))) == 1), known[0])
+    if any(map(_is_object, text.split(b"\n"))):
+        # Objects after lines that are not JSON: those lines are rejections, the file is not refused for them.
+        return "jsonl"
     widest = max((found[0] for found in rows.values()), key=len)
     raise UnknownFormat(_unknown_columns(widest) if len(widest) > 1 else None)
 
