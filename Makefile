@@ -41,6 +41,17 @@ format: venv
 bench: venv
 	$(BIN)/python -m benchmarks.run
 
+bench-mini: venv
+	$(BIN)/python -m benchmarks.bench_mini --data $(DATA)
+
+# The allocator settings about double the speed of a training process that is alone on its core.
+train-mini: venv
+	MKL_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=268435456 \
+		$(BIN)/python -m recipes.mini.train --data $(DATA) --work build/mini --install winnow/models/mini
+
+sample: venv
+	$(BIN)/python -m recipes.sample.generate winnow/sample/sample.jsonl
+
 wheel: venv
 	$(BIN)/python -m build --wheel --outdir dist .
 

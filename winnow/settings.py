@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     threads: int | None = Field(
         None, ge=1, description="CPU threads of a worker; default: all cores."
     )
-    token_budget: int = Field(4096, ge=64, description="Padded tokens in a batch of new runs.")
+    token_budget: int = Field(1024, ge=64, description="Padded tokens in a batch of new runs.")
     max_upload_bytes: int = Field(16 * GIB, ge=1, description="Largest upload, as sent.")
     max_record_bytes: int = Field(16 * MIB, ge=1024, description="Longest single record.")
     blocks_per_unit: int = Field(

@@ -31,7 +31,7 @@ class RunSpec:
     convention: Convention = "superfiltering"
     statistic: Statistic = "ppl_ratio"
     max_length: int | None = None
-    token_budget: int = 4096
+    token_budget: int = 1024
     seed: int = 42
 
     @classmethod

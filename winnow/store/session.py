@@ -13,6 +13,15 @@ from sqlalchemy import Connection, create_engine, text
 
 __all__ = ["Connection", "Database"]
 
+_CONNECT = {
+    # A host that vanished without a word is given up in half a minute, not after the kernel's quarter of an hour.
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+
 
 class Database:
     """A pool of connections to one Postgres.
@@ -23,7 +32,13 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = url
         self._engine = create_engine(
-            url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            connect_args=_CONNECT,
+            # Parameters are rows of somebody's dataset; an error message must not carry them into a log.
+            hide_parameters=True,
         )
 
     @contextmanager
