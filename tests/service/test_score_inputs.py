@@ -177,7 +177,7 @@ def test_options_reach_the_run_and_the_rest_are_the_installations(client: TestCl
         "convention": "paired",
         "statistic": "loss_ratio",
         "max_length": 128,
-        "token_budget": 4096,
+        "token_budget": 1024,
         "seed": 42,
     }
     assert run["revision"] is not None

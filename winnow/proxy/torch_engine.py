@@ -62,7 +62,7 @@ class TorchEngine:
         dtype: Dtype = "float32",
         device: Device = "auto",
         threads: int | None = None,
-        token_budget: int = 4096,
+        token_budget: int = 1024,
     ) -> None:
         """Load the model; `threads` None means every core, and a GPU needs no more than one.
 
