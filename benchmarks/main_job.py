@@ -2,8 +2,8 @@
 
 A JSONL file is scored with winnow-mini in float32 through HTTP embedded, through HTTP on Postgres, Redis and two worker
 processes, through the command line, and once more as a service with a worker killed, Redis flushed and Postgres
-restarted in the middle. Subsets are compared by digest; scored + rejected must be the rows read; after each fault the
-run has to go on within 30 seconds.
+restarted in the middle. Subsets are compared by digest; scored + rejected must be the rows read. After the kill the
+dead worker's unit has to be taken over within 30 seconds, after the other faults new rows have to be done within them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 import httpx
 import redis
+from sqlalchemy import text
 
 from benchmarks.installation import installation
 from winnow.store import migrate
@@ -33,6 +34,12 @@ from winnow.store.session import Database
 
 OWNER = "benchmark"
 GOES_ON_WITHIN_S = 30.0
+
+_UNIT_OF = "SELECT id FROM work WHERE state = 'running' AND worker_id LIKE :worker"
+_TAKEN_OVER = """
+    SELECT id FROM work
+    WHERE id = :unit AND (state = 'done' OR state = 'running' AND worker_id NOT LIKE :worker)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +94,8 @@ class Service:
         self._stack = stack
         self.postgres = stack.enter_context(EmbeddedPostgres(folder))
         self.broker = redis.Redis.from_url(broker)
+        if self.broker.dbsize():
+            raise SystemExit(f"{broker} holds keys; name an empty Redis number with --broker")
         migrate.upgrade(self.postgres.url)
         self._environment = {
             **os.environ,
@@ -106,19 +115,37 @@ class Service:
         """One more worker, on one core."""
         return self._start("worker", "--queues", "io,score", "--threads", "1")
 
-    def kill_a_worker(self) -> None:
-        """SIGKILL, and a new worker in its place, as a supervisor would start it."""
+    def kill_a_worker(self, run_id: str) -> float:
+        """SIGKILL, and a new worker as a supervisor would start it; seconds until the dead one's unit is taken over."""
+        dead = self.workers[0].pid
+        held = self._query(_UNIT_OF, worker=f"%:{dead}:%")
         self.workers[0].kill()
+        started = time.perf_counter()
         self.workers[0] = self.start_worker()
+        while held and not self._query(_TAKEN_OVER, unit=held, worker=f"%:{dead}:%"):
+            _state(self.http, run_id)
+            time.sleep(0.2)
+        return time.perf_counter() - started
 
-    def flush_redis(self) -> None:
-        """Lose every message."""
+    def flush_redis(self, run_id: str) -> float:
+        """Lose every message; seconds until new rows are done."""
         self.broker.flushdb()
+        return _until_new_rows(self.http, run_id)
 
-    def restart_postgres(self) -> None:
-        """Stop the server, and start it again."""
+    def restart_postgres(self, run_id: str) -> float:
+        """Stop the server and start it again; seconds from the stop until new rows are done."""
+        started = time.perf_counter()
         self.postgres.stop()
         self.postgres.start()
+        _until_new_rows(self.http, run_id)
+        return time.perf_counter() - started
+
+    def _query(self, query: str, **values: object) -> int | None:
+        database = Database(self.postgres.url)
+        with database.transaction() as connection:
+            found: int | None = connection.execute(text(query), values).scalar()
+        database.dispose()
+        return found
 
     def _client(self) -> httpx.Client:
         database = Database(self.postgres.url)
@@ -152,7 +179,7 @@ def service(source: Path, folder: Path, broker: str, *, faults: bool) -> Outcome
     """Postgres, Redis, two workers; with `faults`, each of them is hit once while rows are being scored."""
     with ExitStack() as stack:
         running = Service(folder, broker, stack)
-        stack.callback(running.flush_redis)
+        stack.callback(running.broker.flushdb)
         hits = [running.kill_a_worker, running.flush_redis, running.restart_postgres]
         way = "HTTP, Postgres + Redis + 2 workers"
         if not faults:
@@ -161,7 +188,7 @@ def service(source: Path, folder: Path, broker: str, *, faults: bool) -> Outcome
 
 
 def _score_over_http(
-    http: httpx.Client, source: Path, way: str, hits: list[Callable[[], None]]
+    http: httpx.Client, source: Path, way: str, hits: list[Callable[[str], float]]
 ) -> Outcome:
     started = time.perf_counter()
     with source.open("rb") as body:
@@ -169,11 +196,7 @@ def _score_over_http(
     resumed = []
     for number, hit in enumerate(hits, start=1):
         _wait_for_blocks(http, run["id"], 3 * number)
-        before = _state(http, run["id"])["counts"]["blocks_done"]
-        hit()
-        hit_at = time.perf_counter()
-        _wait_for_blocks(http, run["id"], before + 1)
-        resumed.append(time.perf_counter() - hit_at)
+        resumed.append(hit(run["id"]))
     while (state := _state(http, run["id"]))["status"] not in {"completed", "failed"}:
         time.sleep(0.5)
     assert state["status"] == "completed", state
@@ -191,8 +214,17 @@ def _score_over_http(
 
 
 def _wait_for_blocks(http: httpx.Client, run_id: str, blocks: int) -> None:
-    while _state(http, run_id)["counts"]["blocks_done"] < blocks:
+    while (state := _state(http, run_id))["counts"]["blocks_done"] < blocks:
+        assert state["status"] != "failed", state
         time.sleep(0.2)
+
+
+def _until_new_rows(http: httpx.Client, run_id: str) -> float:
+    started = time.perf_counter()
+    before = _state(http, run_id)["counts"]["rows_done"]
+    while _state(http, run_id)["counts"]["rows_done"] <= before:
+        time.sleep(0.1)
+    return time.perf_counter() - started
 
 
 def _state(http: httpx.Client, run_id: str) -> dict[str, Any]:
