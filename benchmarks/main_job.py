@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,7 +188,7 @@ def service(source: Path, folder: Path, broker: str, *, faults: bool) -> Outcome
 
 
 def _score_over_http(
-    http: httpx.Client, source: Path, way: str, hits: list[Callable[[str], float]]
+    http: httpx.Client, source: Path, way: str, hits: Sequence[Callable[[str], float]]
 ) -> Outcome:
     started = time.perf_counter()
     with source.open("rb") as body:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cli import db, demo, keys, models, score, select, serve, sweep, worker
+from cli import db, demo, keys, models, score, select, serve, sweep, worker, worker_health
 from winnow.errors import EngineError, ServiceError, WinnowError
 
 EXIT_FAILED = 1
@@ -50,6 +50,7 @@ for command in (
     demo.demo,
     serve.serve,
     worker.worker,
+    worker_health.worker_health,
     sweep.sweep,
     models.models,
 ):

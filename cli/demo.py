@@ -50,14 +50,14 @@ def demo(
 def _service(data_dir: Path | None) -> Iterator[Client]:
     """An embedded service on a free port, and a client of it."""
     from cli import installation
+    from cli.environment import settings_with
     from cli.gateway import serving_in_thread
     from winnow.client import Client
-    from winnow.settings import Settings
     from workers.logs import configure_logs
 
     with ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(TemporaryDirectory(prefix="winnow-demo-")))
-        settings = Settings(
+        settings = settings_with(
             data_dir=folder.resolve(),
             database_url=None,
             broker_url=None,

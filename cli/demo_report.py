@@ -116,12 +116,12 @@ def _extreme(each: ScoredRecord) -> list[str]:
     planted = f"  [planted: {each.record[PLANTED_FIELD]}]" if each.record[PLANTED_FIELD] else ""
     return [
         f"  {each.score:.3f}  {question}",
-        f"         -> {_shortened(each.record['output'])}{planted}",
+        f"         -> {_shortened(each.record['output'], TEXT_CHARS - len(planted))}{planted}",
     ]
 
 
-def _shortened(text: str) -> str:
-    return textwrap.shorten(text, TEXT_CHARS, placeholder=" ...")
+def _shortened(text: str, width: int = TEXT_CHARS) -> str:
+    return textwrap.shorten(text, width, placeholder=" ...")
 
 
 def _planted(findings: Findings) -> list[str]:

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 def read_settings(**given: Any) -> Settings:
-    """The settings; options that were not given (None) are left to the environment.
+    """The settings; options that were not given (None) are left to the environment. Raises as `settings_with`."""
+    return settings_with(**{name: value for name, value in given.items() if value is not None})
+
+
+def settings_with(**values: Any) -> Settings:
+    """The settings with these values, None among them, whatever the environment says of them.
 
     Raises:
         ConfigurationError: a variable has a value that it cannot have, or variables contradict each other.
@@ -21,7 +26,7 @@ def read_settings(**given: Any) -> Settings:
     from winnow.settings import Settings
 
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        return Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
         name = "WINNOW_" + "_".join(str(part) for part in first["loc"]).upper()

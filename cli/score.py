@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,8 @@ from winnow.errors import InvalidOption, NoUsableRows
 from winnow.spec import Convention, Dtype, EngineName, Method, RunSpec, Statistic, Template
 
 if TYPE_CHECKING:
-    from winnow.scores import ScoreFormat
+    from winnow.records.example import Rejection
+    from winnow.scores import RowScore, ScoreFormat, ScoreTable
 
 
 def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
@@ -71,7 +73,7 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from cli.environment import read_settings
     from cli.subset import subset_request, write_subset
     from winnow.proxy.loading import load_engine
-    from winnow.scores import write_scores
+    from winnow.scores import ScoreTable
 
     settings = read_settings()
     spec = RunSpec.make(
@@ -112,14 +114,12 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         if not dataset.rows_usable:
             first = ((each.row, each.reason, each.detail) for each in dataset.rejections())
             report.say_rejections(first, dataset.rows_read)
+            _write(scores, scores_format, ScoreTable.from_rows(_rejected(dataset.rejections())))
             raise NoUsableRows
         loaded = load_engine(spec, device=settings.device, threads=threads or settings.threads)
         table = local.score_rows(dataset.blocks, engine=loaded, spec=spec)
         report.say_scores(table, seconds=time.monotonic() - started)
-        if scores is not None and scores_format is not None:
-            with replacing(scores) as file:
-                write_scores(table.batches(), file, format=scores_format)
-            report.say_written(scores)
+        _write(scores, scores_format, table)
         if subset is not None:
             report.say_subset(subset, write_subset(subset, dataset.blocks, table))
 
@@ -131,3 +131,20 @@ def _check_scores_file(scores: Path, source: Path, output: Path | None) -> Score
     if output is not None and scores.resolve() == output.resolve():
         raise InvalidOption("--scores and --output name the same file.", param="scores")
     return score_format(scores)
+
+
+def _write(scores: Path | None, scores_format: ScoreFormat | None, table: ScoreTable) -> None:
+    from cli import report
+    from winnow.scores import write_scores
+
+    if scores is not None and scores_format is not None:
+        with replacing(scores) as file:
+            write_scores(table.batches(), file, format=scores_format)
+        report.say_written(scores)
+
+
+def _rejected(rejections: Iterable[Rejection]) -> Iterator[RowScore]:
+    from winnow.scores import RowScore
+
+    for each in rejections:
+        yield RowScore(row=each.row, reason=each.reason, detail=each.detail)

@@ -11,7 +11,7 @@ from winnow.errors import ConfigurationError
 
 def worker(
     queues: Annotated[
-        str, typer.Option(help="Which work to take: some of io, score; separated by commas.")
+        str, typer.Option(help="Which work to take: some of io, score, train; separated by commas.")
     ] = "io,score",
     threads: Annotated[
         int | None,

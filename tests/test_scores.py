@@ -14,11 +14,10 @@ import pytest
 from winnow import scores as scores_module
 from winnow.errors import InputError, InvalidOption
 from winnow.proxy.engine import SpanLoss
-from winnow.records.example import RejectionReason
+from winnow.records.example import Flag, RejectionReason
 from winnow.scores import (
     SCORE_SCHEMA,
     SELECTION_COLUMNS,
-    Flag,
     RowScore,
     ScoreTable,
     pack_flags,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -9,9 +11,9 @@ import pytest
 from tests.fakes import FakeEngine, token_losses
 from winnow.errors import InvalidOption
 from winnow.methods.ifd import ifd, loss_ratio
-from winnow.proxy.engine import SpanLoss
-from winnow.records.example import Example, Rejection, RejectionReason, Turn
-from winnow.scores import Flag, RowScore
+from winnow.proxy.engine import Span, SpanLoss
+from winnow.records.example import Example, Flag, Rejection, RejectionReason, Turn
+from winnow.scores import RowScore
 from winnow.scoring import score_block, window
 from winnow.spec import RunSpec
 
@@ -128,3 +130,17 @@ def test_template_and_convention_of_the_run_are_used() -> None:
     assert outcome.conditioned == total(("<user>Sing\n<assistant>la", 22))
     assert outcome.direct is not None
     assert outcome.direct.num_tokens == 2
+
+
+def test_a_loss_that_is_infinite_in_one_pass_only_is_a_rejection() -> None:
+    """The ratio alone would not show it: exp(-inf) is 0, a score like any other."""
+
+    class InfiniteAlone(FakeEngine):
+        def losses(
+            self, spans: Sequence[Span], *, on_batch: Callable[[int], None]
+        ) -> list[SpanLoss]:
+            conditioned, direct = super().losses(spans, on_batch=on_batch)
+            return [conditioned, SpanLoss(nll=math.inf, num_tokens=direct.num_tokens)]
+
+    (outcome,) = score([example(0, "Sing", "la la")], InfiniteAlone())
+    assert (outcome.score, outcome.reason) == (None, RejectionReason.NON_FINITE_LOSS)

@@ -13,7 +13,6 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
@@ -27,19 +26,10 @@ import pyarrow.parquet as pq
 
 from winnow.errors import InputError, InvalidOption
 from winnow.proxy.engine import SpanLoss
-from winnow.records.example import RejectionReason
+from winnow.records.example import Flag, RejectionReason
 
 SCORE_DECIMALS = 6
 """Scores are rounded to this before they are stored or ranked, so that float noise cannot change a subset."""
-
-
-class Flag(StrEnum):
-    """What a reader of a scored row should know."""
-
-    TRUNCATED = "truncated"
-    BLANK_ANSWER = "blank_answer"
-    UNLEARNED = "unlearned"
-    TURNS_DROPPED = "turns_dropped"
 
 
 FLAG_BITS: dict[Flag, int] = {

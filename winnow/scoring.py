@@ -93,7 +93,7 @@ def _score(row: EncodedRow, losses: Iterator[SpanLoss], spec: RunSpec) -> RowSco
     direct = _total(islice(losses, len(row.direct)))
     statistic = loss_ratio if spec.statistic == "loss_ratio" else ifd
     score = round(statistic(conditioned, direct), SCORE_DECIMALS)
-    if not math.isfinite(score):
+    if not all(map(math.isfinite, (score, conditioned.nll, direct.nll))):
         return RowScore(
             row=row.row,
             reason=RejectionReason.NON_FINITE_LOSS,

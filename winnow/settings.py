@@ -25,7 +25,9 @@ MIB = 1024**2
 class Settings(BaseSettings):
     """Every setting, with its default and its reason."""
 
-    model_config = SettingsConfigDict(env_prefix="WINNOW_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="WINNOW_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     data_dir: Path = Field(
         Path("winnow-data"), description="Where the embedded mode keeps everything."
@@ -41,6 +43,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, description="Port that the gateway listens on.")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         ("winnow-mini",),
+        min_length=1,
         description="Models that may be used, separated by commas; the first is the default.",
     )
     engine: Literal["auto", "torch"] = Field("auto", description="Engine of new runs.")

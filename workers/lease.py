@@ -108,6 +108,9 @@ class Lease:
             log.warning(
                 "lease not renewed", work_id=self._claim.work_id, error=type(error).__name__
             )
+        except Exception as error:  # noqa: BLE001 - told to the working thread
+            # It ends the unit with it; a thread that died in silence would let the lease run out.
+            self._ended = error
         else:
             self._rows_written = rows_done
             self._renewed_at = time.monotonic()

@@ -23,6 +23,7 @@ from winnow.errors import (
     LeaseLost,
     ModelError,
     NotFound,
+    RevisionMismatch,
     WinnowError,
 )
 from winnow.store.values import ErrorInfo
@@ -53,6 +54,8 @@ class Verdict(Enum):
 RULES: tuple[tuple[tuple[type[Exception], ...], Verdict], ...] = (
     ((ShuttingDown, Cancelled), Verdict.GIVE_BACK),
     ((LeaseLost,), Verdict.DROP),
+    # Another worker may have the files of the run; the attempts bound how many are asked.
+    ((RevisionMismatch,), Verdict.TRY_AGAIN),
     ((InputError, ModelError, DependencyMissing, ConfigurationError, NotFound), Verdict.FAIL),
     ((Exception,), Verdict.TRY_AGAIN),
 )

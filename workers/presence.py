@@ -32,6 +32,8 @@ def present(
                     heartbeat(connection, worker_id=worker_id, queues=queues, offers=offers)
             except DATABASE_AWAY as error:
                 log.warning("no heartbeat: database away", error=type(error).__name__)
+            except Exception:
+                log.exception("no heartbeat")
             if left.wait(HEARTBEAT_S):
                 return
 

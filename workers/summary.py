@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.scores import FLAG_BITS, SCORE_DECIMALS, Flag
+from winnow.records.example import Flag
+from winnow.scores import FLAG_BITS, SCORE_DECIMALS
 
 QUANTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
 """In percent."""

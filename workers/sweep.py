@@ -40,5 +40,8 @@ def sweep_forever(settings: Settings, stop: threading.Event) -> None:
                 sweep_once(database, settings, publish)
             except DATABASE_AWAY as error:
                 log.warning("nothing swept: database away", error=type(error).__name__)
+            except Exception:
+                # Healing must not end for one row that nobody foresaw: the next sweep tries again.
+                log.exception("nothing swept")
     finally:
         database.dispose()

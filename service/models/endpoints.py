@@ -12,6 +12,7 @@ from service.models.schemas import ModelView, OfferView
 from service.pages import List
 from service.proxies import local_revision
 from service.resources import Gateway
+from winnow.errors import ModelError
 from winnow.messages import Offer
 from winnow.settings import Settings
 from winnow.store.workers_registry import live_workers
@@ -34,9 +35,17 @@ def _model(name: str, settings: Settings, offers: Sequence[Offer]) -> ModelView:
     return ModelView(
         id=name,
         default=name == settings.models[0],
-        revision=local_revision(name),
+        revision=_revision(name),
         offers=[
             OfferView(engine=engine, dtype=dtype, num_workers=count)
             for (engine, dtype), count in sorted(counts.items())
         ],
     )
+
+
+def _revision(name: str) -> str | None:
+    """None too for a model that cannot be used: it must not hide the others from the list."""
+    try:
+        return local_revision(name)
+    except ModelError:
+        return None

@@ -7,8 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, Field
 
 from service.datasets.schemas import ErrorView
-from winnow.records.example import RejectionReason
-from winnow.scores import Flag
+from winnow.records.example import Flag, RejectionReason
 from winnow.spec import Convention, Dtype, EngineName, Method, Statistic, Template
 from winnow.store.events import Event
 from winnow.store.runs import Run, RunStatus

@@ -28,7 +28,8 @@ from service.subsets.schemas import (
 )
 from winnow import __version__
 from winnow.records.blocks import BlockReader
-from winnow.scores import FLAG_BITS, Flag, ScoreTable
+from winnow.records.example import Flag
+from winnow.scores import FLAG_BITS, ScoreTable
 from winnow.selection.ratio import select
 
 MAX_SOURCES = 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from tests import servers
 from tests.cli.conftest import Result
 from winnow.store.keys import authenticate
 from winnow.store.session import Database
+from winnow.store.workers_registry import heartbeat
 
 
 def test_upgrade_makes_the_schema_and_check_says_whether_it_is_there(
@@ -62,3 +64,13 @@ def test_a_database_that_cannot_be_used_is_one_line(
     done = winnow(*command, "--database-url", url)
     assert done.code == 2
     assert told in done.error_lines[0]
+
+
+def test_a_host_is_healthy_while_a_worker_of_it_shows_itself(
+    winnow: Callable[..., Result], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINNOW_DATABASE_URL", database.url)
+    for host, code in (("elsewhere", 1), (socket.gethostname(), 0)):
+        with database.transaction() as connection:
+            heartbeat(connection, worker_id=f"{host}:17:ab", queues=["io"])
+        assert winnow("worker-health").code == code

@@ -174,8 +174,13 @@ def test_a_file_without_a_usable_row_is_refused_with_the_first_reasons(
     winnow: Callable[..., Result], tmp_path: Path
 ) -> None:
     (tmp_path / "bad.jsonl").write_bytes(b"\n".join(line for line, _ in BAD_LINES[1:] * 3))
-    done = winnow("score", "bad.jsonl", "--ratio", "0.1", "-o", "kept.jsonl")
+    done = winnow(
+        *("score", "bad.jsonl", "--ratio", "0.1", "-o", "kept.jsonl", "--scores", "named.jsonl")
+    )
     assert done.code == 2
+    named = [json.loads(line) for line in (tmp_path / "named.jsonl").read_text().splitlines()]
+    assert [each["row"] for each in named] == list(range(len(named)))
+    assert {each["status"] for each in named} == {"rejected"}
     assert "missing_field: line 1" in done.err
     assert "and 7 more" in done.err
     assert done.err.splitlines()[-1].startswith("error: No row of the dataset can be scored")

@@ -14,8 +14,7 @@ from winnow.errors import InvalidOption
 from winnow.proxy.encoding import EncodedRow, encode_block
 from winnow.proxy.engine import Span, Tokenizer
 from winnow.proxy.tokenizer import HFTokenizer
-from winnow.records.example import Example, Rejection, RejectionReason, Role, Turn
-from winnow.scores import Flag
+from winnow.records.example import Example, Flag, Rejection, RejectionReason, Role, Turn
 
 TOKENIZERS: list[Tokenizer] = [
     ByteTokenizer(), ByteTokenizer(bos=True), ByteTokenizer(adds_bos=True),

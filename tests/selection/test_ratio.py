@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from winnow.errors import InvalidOption
 from winnow.proxy.engine import SpanLoss
-from winnow.records.example import RejectionReason
-from winnow.scores import Flag, RowScore, ScoreTable
+from winnow.records.example import Flag, RejectionReason
+from winnow.scores import RowScore, ScoreTable
 from winnow.selection.ratio import Selected, Selection, select
 
 LOSS = SpanLoss(nll=1.0, num_tokens=1)

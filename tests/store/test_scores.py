@@ -7,8 +7,8 @@ import pytest
 
 from tests.store.story import OWNER, Story
 from winnow.proxy.engine import SpanLoss
-from winnow.records.example import RejectionReason
-from winnow.scores import SCORE_SCHEMA, Flag, RowScore, ScoreTable
+from winnow.records.example import Flag, RejectionReason
+from winnow.scores import SCORE_SCHEMA, RowScore, ScoreTable
 from winnow.store import scores
 from winnow.store.runs import Run
 from winnow.store.session import Database

@@ -17,7 +17,7 @@ from workers.policy import Cancelled, ShuttingDown, Verdict, describe, judge
         (Cancelled("cancelled"), Verdict.GIVE_BACK),
         (errors.LeaseLost(), Verdict.DROP),
         (errors.DamagedContainer(), Verdict.FAIL),
-        (errors.RevisionMismatch(), Verdict.FAIL),
+        (errors.RevisionMismatch(), Verdict.TRY_AGAIN),
         (errors.UnsafeWeights(), Verdict.FAIL),
         (errors.DependencyMissing(), Verdict.FAIL),
         (errors.EngineError(), Verdict.TRY_AGAIN),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from winnow.proxy.engine import SpanLoss
-from winnow.records.example import RejectionReason
-from winnow.scores import Flag, RowScore, score_batch
+from winnow.records.example import Flag, RejectionReason
+from winnow.scores import RowScore, score_batch
 from workers.summary import Summary, warnings
 
 

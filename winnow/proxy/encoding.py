@@ -32,8 +32,7 @@ from typing import NamedTuple
 from winnow.errors import InvalidOption
 from winnow.proxy.engine import Span, Tokenizer
 from winnow.proxy.templates import Render, renderer
-from winnow.records.example import Example, Rejection, RejectionReason, Turn
-from winnow.scores import Flag
+from winnow.records.example import Example, Flag, Rejection, RejectionReason, Turn
 from winnow.spec import Convention, Template
 
 

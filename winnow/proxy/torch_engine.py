@@ -23,7 +23,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +32,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as hf_logging
 
-from winnow.errors import EngineError, InvalidOption, ModelError
+from winnow.errors import EngineError, InvalidOption, ModelError, RevisionMismatch
 from winnow.proxy import models
 from winnow.proxy.batching import plan
 from winnow.proxy.engine import Span, SpanLoss
@@ -71,21 +70,21 @@ class TorchEngine:
             InvalidOption: `device` is not on this machine.
         """
         self.path = path
+        self.revision = models.revision(path)
         self.device = _device(device)
         self.dtype = dtype
         self.token_budget = token_budget
         self.tokenizer = HFTokenizer(path)
         self._model = _load(path, DTYPES[dtype]).to(self.device)
+        if models.revision(path) != self.revision:
+            raise RevisionMismatch(
+                f"The files of {path} changed while they were loaded. Try again."
+            )
         self.window = _window(self._model.config)
         self._trunk = self._model.base_model
         self._head = self._model.get_output_embeddings()
         self.projects_scored_only = self._probe()
         self._lanes = self._start_lanes(threads or _num_cores())
-
-    @cached_property
-    def revision(self) -> str:
-        """Hash of weights, configuration, tokenizer and chat template."""
-        return models.revision(self.path)
 
     def losses(self, spans: Sequence[Span], *, on_batch: Callable[[int], None]) -> list[SpanLoss]:
         """The loss of each span, in the order given; `on_batch` is called in the caller's thread and may raise.

@@ -30,6 +30,15 @@ class RejectionReason(StrEnum):
     NON_FINITE_LOSS = "non_finite_loss"
 
 
+class Flag(StrEnum):
+    """What a reader of a scored row should know."""
+
+    TRUNCATED = "truncated"
+    BLANK_ANSWER = "blank_answer"
+    UNLEARNED = "unlearned"
+    TURNS_DROPPED = "turns_dropped"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One message of a conversation."""

@@ -117,7 +117,8 @@ def _open_end(line: bytes) -> bytes:
     """The record without its closing brace, and without a member of our name."""
     if _QUOTED_MEMBER in line:
         record = parse_as_written(line)
-        if record.pop(MEMBER, None) is not None:
+        if MEMBER in record:
+            del record[MEMBER]
             line = dump_as_written(record)
     return line.rstrip()[:-1]
 

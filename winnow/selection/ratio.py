@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.errors import InvalidOption
-from winnow.scores import FLAG_BITS, Flag, ScoreTable
+from winnow.records.example import Flag
+from winnow.scores import FLAG_BITS, ScoreTable
 from winnow.spec import Method
 
 Strategy = Literal["top", "bottom", "random"]

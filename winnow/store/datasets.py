@@ -91,7 +91,20 @@ def create_dataset(  # the facts of an upload
     ).one_or_none()
     if made is not None:
         return _dataset(made), _enqueue_ingest(conn, dataset_id, settings)
-    existing = conn.execute(_content(owner, sha256, requested_format).with_for_update()).one()
+    existing = conn.execute(
+        _content(owner, sha256, requested_format).with_for_update()
+    ).one_or_none()
+    if existing is None:  # deleted between the two statements
+        return create_dataset(
+            conn,
+            owner=owner,
+            dataset_id=dataset_id,
+            name=name,
+            sha256=sha256,
+            size_bytes=size_bytes,
+            requested_format=requested_format,
+            settings=settings,
+        )
     if not _worth_another_try(existing):
         return _dataset(existing), []
     again = conn.execute(

@@ -161,7 +161,7 @@ score = Table(
     Column("tokens_conditioned", Integer),
     Column("nll_direct", Double),
     Column("tokens_direct", Integer),
-    # A set of bits, in the order of winnow.scores.Flag.
+    # A set of bits, in the order of winnow.scores.FLAG_BITS.
     Column("flags", SmallInteger, nullable=False, server_default=_ZERO),
     Column("reason", Text),
     Column("detail", Text),
