@@ -26,6 +26,7 @@ def measure(num_bytes: int) -> list[Figure]:
         megabytes = source.stat().st_size / MB
         copy_s = _timed_copy(source)
         parse_s = _timed_parse(source)
+        before = dict(service.memory.peaks)
         service.memory.reset()
         started = time.perf_counter()
         with source.open("rb") as body:
@@ -50,8 +51,16 @@ def measure(num_bytes: int) -> list[Figure]:
             baseline="json.loads line by line",
             baseline_value=megabytes / parse_s,
         ),
-        Figure(what="gateway memory at its peak", value=peaks["gateway"], unit="MiB"),
-        Figure(what="worker memory at its peak", value=peaks["worker"], unit="MiB"),
+        *(
+            Figure(
+                what=f"{process} memory at its peak",
+                value=peaks[process],
+                unit="MiB",
+                baseline="before the upload (the worker holds torch and a model)",
+                baseline_value=before[process],
+            )
+            for process in ("gateway", "worker")
+        ),
     ]
 
 
