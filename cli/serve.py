@@ -40,7 +40,7 @@ def serve(
     settings = read_settings(host=host, port=port, data_dir=data_dir)
     configure_logs(settings.log_level)
     if settings.embedded:
-        _check_embedded(gateway_only, settings.host)
+        _check_embedded(gateway_only, settings)
     with ExitStack() as stack:
         listener = stack.enter_context(installation.listen(settings.host, settings.port))
         if settings.embedded:
@@ -57,14 +57,19 @@ def serve(
     print("stopped", file=sys.stderr)
 
 
-def _check_embedded(gateway_only: bool, host: str) -> None:
+def _check_embedded(gateway_only: bool, settings: Settings) -> None:
     from cli.installation import check_host
 
+    if settings.broker_url is not None:
+        raise ConfigurationError(
+            "The message folder filesystem:// belongs to the embedded mode, which starts a database of its own. Set "
+            "WINNOW_BROKER_URL to a Redis, or unset all three places."
+        )
     if gateway_only:
         raise ConfigurationError(
             "--gateway-only is for a service: set WINNOW_DATABASE_URL, WINNOW_BROKER_URL and WINNOW_BLOB_URL."
         )
-    check_host(host)
+    check_host(settings.host)
 
 
 def _ready_line(url: str, settings: Settings) -> str:

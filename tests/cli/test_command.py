@@ -96,6 +96,20 @@ def test_a_wrong_setting_is_named(
     assert told in done.error_lines[0]
 
 
+def test_a_message_folder_beside_a_database_of_ones_own_is_refused(
+    winnow: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("DATABASE", "postgresql+psycopg://x"),
+        ("BROKER", "filesystem://"),
+        ("BLOB", "file:///x"),
+    ):
+        monkeypatch.setenv(f"WINNOW_{name}_URL", value)
+    done = winnow("serve", "--port", "0")
+    assert done.code == 2
+    assert "filesystem://" in done.error_lines[0]
+
+
 def test_a_missing_package_names_the_extra_that_brings_it(
     winnow: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, dataset: Path
 ) -> None:
