@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 from tests.proxy.folders import TINY, TOKENIZER_FILES, MakeModel
 from winnow.errors import EngineError, InvalidOption, ModelError
 from winnow.proxy.engine import Span, SpanLoss
+from winnow.proxy.models import revision
 from winnow.proxy.torch_engine import TorchEngine
 
 ABS, REL = 2e-5, 1e-5
@@ -249,3 +250,12 @@ def test_a_model_that_states_no_window_gets_a_bounded_one(tmp_path: Path) -> Non
     for name in TOKENIZER_FILES:
         shutil.copy(TINY / name, tmp_path / name)
     assert TorchEngine(tmp_path, device="cpu", threads=1).window == 2048
+
+
+def test_the_revision_stays_that_of_the_weights_in_memory(tmp_path: Path) -> None:
+    """A folder may be replaced under a running worker; its scores are still those of the old weights."""
+    folder = shutil.copytree(TINY, tmp_path / "model")
+    engine = TorchEngine(folder, threads=1)
+    config = folder / "config.json"
+    config.write_text(config.read_text() + "\n")
+    assert engine.revision == revision(TINY) != revision(folder)
