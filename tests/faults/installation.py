@@ -32,6 +32,7 @@ from winnow.store.datasets import create_dataset
 from winnow.store.ids import new_id
 from winnow.store.runs import Run, create_run, load_run
 from winnow.store.session import Database
+from winnow.store.workers_registry import LiveWorker, live_workers
 from workers.app import make_app
 from workers.publisher import make_publisher
 from workers.sweep import sweep_forever
@@ -172,6 +173,11 @@ class Installation:
         run = self.run(run_id)
         assert run.status == "completed", (run.error, self.logs())
         return run
+
+    def live_workers(self) -> list[LiveWorker]:
+        """The workers that have shown themselves."""
+        with self.database.transaction() as connection:
+            return live_workers(connection)
 
     def publish_again(self, run_id: str, *, times: int) -> None:
         """Send the message of every unit of a run once more, and more often."""

@@ -17,9 +17,11 @@ from winnow.settings import FOLDER_BROKER
 def test_two_workers_that_race_score_every_block_once(
     quick: Installation, undisturbed: str
 ) -> None:
+    wait_for(lambda: len(quick.live_workers()) == 2)
     run_id = quick.start_run()
     quick.wait_until_completed(run_id)
     assert quick.digest(run_id) == undisturbed
+    assert len({unit.worker_id for unit in quick.units(run_id)}) == 2
     assert [unit.attempt for unit in quick.units(run_id)] == [1] * NUM_BLOCKS
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from winnow.errors import NotFound
+from winnow.store.owned import check_run
 from winnow.store.tables import event, run
 from winnow.store.values import storable
 
@@ -60,11 +60,7 @@ def list_events(
     Raises:
         NotFound: the owner has no such run.
     """
-    visible = select(run.c.id).where(
-        run.c.id == subject, run.c.owner == owner, run.c.deleted_at.is_(None)
-    )
-    if conn.scalar(visible) is None:
-        raise NotFound(f"There is no run {subject!r}.")
+    check_run(conn, owner=owner, run_id=subject)
     statement = (
         select(event)
         .where(event.c.subject == subject, event.c.seq > after_seq)

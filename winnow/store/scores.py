@@ -14,11 +14,11 @@ import pyarrow.csv as pa_csv
 from psycopg import Cursor, sql
 from sqlalchemy import Connection, select, text
 
-from winnow.errors import NotFound
 from winnow.proxy.engine import SpanLoss
 from winnow.records.example import RejectionReason
 from winnow.scores import SCORE_SCHEMA, RowScore, pack_flags, unpack_flags
-from winnow.store.tables import run, score
+from winnow.store.owned import check_run
+from winnow.store.tables import score
 from winnow.store.values import Page, page_of, storable
 
 _UPSERT = text("""
@@ -68,11 +68,7 @@ def page_scores(
     Raises:
         NotFound: the owner has no such run.
     """
-    visible = select(run.c.id).where(
-        run.c.id == run_id, run.c.owner == owner, run.c.deleted_at.is_(None)
-    )
-    if conn.scalar(visible) is None:
-        raise NotFound(f"There is no run {run_id!r}.")
+    check_run(conn, owner=owner, run_id=run_id)
     statement = (
         select(score)
         .where(score.c.run_id == run_id, score.c.row > after_row)
