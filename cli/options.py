@@ -31,6 +31,13 @@ Seed = Annotated[int, typer.Option(help="Seed of --strategy random.")]
 Order = Annotated[
     OrderName, typer.Option(help="Order of the subset: as in the input, or best first.")
 ]
+Per = Annotated[
+    Literal["source"] | None, typer.Option(help="Take the same number of rows from every source.")
+]
+Stratify = Annotated[
+    Literal["length", "source"] | None,
+    typer.Option(help="Keep the proportions of sources, or of tenths of answer length."),
+]
 IncludeScores = Annotated[
     bool,
     typer.Option("--include-scores", help="Add the score to each record, as the member 'winnow'."),

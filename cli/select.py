@@ -34,6 +34,8 @@ def select(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     max_score: options.MaxScore = None,
     seed: options.Seed = 42,
     order: options.Order = "original",
+    per: options.Per = None,
+    stratify: options.Stratify = None,
     include_scores: options.IncludeScores = False,
     input_format: options.InputFormat = "auto",
     url: options.ServerUrl = options.DEFAULT_URL,
@@ -57,6 +59,8 @@ def select(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         "max_score": max_score,
         "seed": seed,
         "order": order,
+        "per": per,
+        "stratify": stratify,
     }
     if source.startswith(RUN_PREFIX) and not Path(source).exists():
         Selection.make(**chosen)  # what is wrong is said before a service is asked

@@ -44,7 +44,7 @@ def subset_request(
 
 def write_subset(request: SubsetRequest, blocks: BlockReader, scores: ScoreTable) -> Selected:
     """Select rows and write their records; the file is there whole or not at all."""
-    selected = select(scores, request.selection)
+    selected = select(scores, request.selection, sources=blocks.sources)
     members = partial(score_members, scores) if request.include_scores else None
     with replacing(request.path) as file:
         for chunk in render(blocks, selected.rows, format=request.format, scores=members):

@@ -20,7 +20,7 @@ from service.subsets import manifest
 from service.subsets.choice import Choice, choose
 from service.subsets.schemas import Manifest, SelectionQuery, SubsetQuery
 from winnow.records.render import SUBSET_FORMATS, render
-from winnow.scores import SELECTION_COLUMNS, score_members
+from winnow.scores import score_members
 from winnow.selection.ratio import Selected, select
 
 router = APIRouter(prefix="/subsets", tags=["subsets"])
@@ -57,13 +57,14 @@ def subset(
     etag = choice.etag(format=query.format, include=query.include)
     if _matches(if_none_match, etag):
         return Response(status_code=304, headers=_cache(etag))
-    columns = None if query.include else SELECTION_COLUMNS
+    columns = None if query.include else choice.selection.columns
     scores = read_scores(gateway.blobs, choice.run, columns=columns)
-    selected = select(scores, choice.selection)
+    blocks = choice.blocks(gateway.blobs)
+    selected = select(scores, choice.selection, sources=blocks.sources)
     records: Iterator[bytes] = iter(())
     if request.method == "GET":
         records = render(
-            choice.blocks(gateway.blobs),
+            blocks,
             selected.rows,
             format=query.format,
             scores=partial(score_members, scores) if query.include else None,

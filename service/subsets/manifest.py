@@ -41,9 +41,9 @@ Rows = npt.NDArray[np.int64]
 def build(resources: Resources, choice: Choice) -> Manifest:
     """Select the rows and describe them."""
     table = read_scores(resources.blobs, choice.run, columns=COLUMNS)
-    selected = select(table, choice.selection)
-    rows = np.sort(selected.rows)
     reader = choice.blocks(resources.blobs)
+    selected = select(table, choice.selection, sources=reader.sources)
+    rows = np.sort(selected.rows)
     return Manifest(
         winnow_version=__version__,
         run=_run(choice),
@@ -69,6 +69,7 @@ def _run(choice: Choice) -> RunProvenance:
         revision=run.revision,
         window=run.window,
         options=RunOptions(**run.spec.as_dict()),
+        rows_cached=run.rows_cached,
         created_at=int(run.created_at),
         finished_at=None if run.finished_at is None else int(run.finished_at),
     )

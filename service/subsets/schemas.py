@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.runs.schemas import RunOptions
-from winnow.selection.ratio import Order, Selection, Strategy
+from winnow.selection.ratio import Order, Per, Selection, Strategy, Stratify
 from winnow.spec import Method
 
 SubsetFormat = Literal["jsonl", "json", "csv", "parquet"]
@@ -37,6 +37,12 @@ class SelectionQuery(BaseModel):
     max_score: float | None = Field(None, allow_inf_nan=False, description="Leave out rows above.")
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of strategy=random.")
     order: Order = Field("original", description="Order of the rows in the subset.")
+    per: Per | None = Field(
+        None, description="Share the rows out first: the same number from every source."
+    )
+    stratify: Stratify | None = Field(
+        None, description="Keep the proportions of sources, or of tenths of answer length."
+    )
 
     def selection(self, method: Method) -> Selection:
         """The checked selection for a run with this method.
@@ -53,6 +59,8 @@ class SelectionQuery(BaseModel):
             max_score=self.max_score,
             seed=self.seed,
             order=self.order,
+            per=self.per,
+            stratify=self.stratify,
         )
 
 
@@ -73,6 +81,7 @@ class RunProvenance(BaseModel):
     revision: str | None
     window: int | None
     options: RunOptions
+    rows_cached: int
     created_at: int
     finished_at: int | None
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,8 +42,12 @@ def table(scores: list[float | None], *, unlearned: frozenset[int] = frozenset()
     )
 
 
+def no_sources() -> pa.ChunkedArray:
+    raise AssertionError("sources are read, and nothing is selected by source")
+
+
 def pick(scores: list[float | None], **options: Any) -> Selected:
-    return select(table(scores), Selection.make(**options))
+    return select(table(scores), Selection.make(**options), sources=no_sources)
 
 
 @given(scores=SCORES, strategy=STRATEGIES, ratio=st.decimals("0.01", "1", places=2))
@@ -114,9 +119,13 @@ def test_bounds_are_inclusive() -> None:
 
 def test_bottom_leaves_out_rows_that_the_proxy_did_not_learn_unless_asked() -> None:
     scores = table([0.1, 0.2, 0.3], unlearned=frozenset({0}))
-    left = select(scores, Selection.make(strategy="bottom", count=1))
+    left = select(scores, Selection.make(strategy="bottom", count=1), sources=no_sources)
     assert (left.rows.tolist(), left.taken_by_rule["unlearned"]) == ([1], 1)
-    kept = select(scores, Selection.make(strategy="bottom", count=1, include_unlearned=True))
+    kept = select(
+        scores,
+        Selection.make(strategy="bottom", count=1, include_unlearned=True),
+        sources=no_sources,
+    )
     assert kept.rows.tolist() == [0]
 
 
@@ -178,4 +187,65 @@ def test_a_request_has_a_plain_form() -> None:
     assert Selection.make(count=3).as_dict() == {
         "strategy": "top", "ratio": None, "count": 3, "min_score": None, "max_score": None,
         "include_unlearned": False, "seed": 42, "order": "original",
+            "per": None, "stratify": None,
     }  # fmt: skip
+
+
+def by_source(names: str, scores: list[float | None], **options: Any) -> Selected:
+    """Rows whose sources are single letters; a dot is none."""
+    sources = pa.chunked_array([[None if name == "." else name for name in names]], pa.string())
+    return select(table(scores), Selection.make(**options), sources=lambda: sources)
+
+
+def test_per_source_takes_the_best_of_each_in_equal_parts() -> None:
+    scores: list[float | None] = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2]
+    selected = by_source("aaaaabb.", scores, strategy="top", count=6, per="source")
+    assert selected.rows.tolist() == [0, 1, 2, 5, 6, 7]
+    assert selected.taken_by_rule["beyond_k"] == 2
+
+
+def test_stratify_by_source_keeps_the_proportions_of_what_the_filters_leave() -> None:
+    scores: list[float | None] = [1.5, 0.8, 0.7, 0.6, 0.5, None, 0.3, 0.2]
+    selected = by_source("aaaaabbb", scores, strategy="top", count=3, stratify="source")
+    assert selected.rows.tolist() == [1, 2, 6]
+    assert selected.taken_by_rule == {"rejected": 1, "score_at_least_1": 1, "beyond_k": 3}
+
+
+@given(
+    scores=SCORES,
+    strategy=STRATEGIES,
+    count=st.integers(1, 70),
+    groups=st.sampled_from([{"per": "source"}, {"stratify": "source"}, {"stratify": "length"}]),
+)
+def test_sharing_out_selects_as_many_rows_as_choosing_freely(
+    scores: list[float | None], strategy: str, count: int, groups: dict[str, str]
+) -> None:
+    names = "abbccc.........."[: len(scores)].ljust(len(scores), "d")
+    shared = by_source(names, scores, strategy=strategy, count=count, **groups)
+    free = pick(scores, strategy=strategy, count=count)
+    assert len(shared.rows) == len(free.rows)
+    assert len(shared.rows) + sum(shared.taken_by_rule.values()) == len(scores)
+    assert shared.rows.tolist() == sorted(set(shared.rows.tolist()))
+
+
+def test_stratify_by_length_takes_from_short_and_long_answers_alike() -> None:
+    rows = [
+        RowScore(
+            row=row,
+            score=row / 1000,
+            conditioned=SpanLoss(nll=1.0, num_tokens=row + 1),
+            direct=LOSS,
+        )
+        for row in range(200)
+    ]
+    chosen = Selection.make(strategy="top", count=20, stratify="length")
+    selected = select(ScoreTable.from_rows(rows), chosen, sources=no_sources)
+    assert [row // 20 for row in selected.rows.tolist()] == [
+        tenth for tenth in range(10) for _ in range(2)
+    ]
+
+
+def test_equal_and_proportional_parts_of_sources_contradict_each_other() -> None:
+    with pytest.raises(InvalidOption, match="choose one") as refused:
+        Selection.make(ratio=0.5, per="source", stratify="source")
+    assert refused.value.param == "stratify"

@@ -218,3 +218,32 @@ def test_the_manifest_of_nothing_has_no_numbers_and_no_error(
     assert manifest["threshold"] is None
     assert manifest["comparison"]["score"]["selected"]["mean"] is None
     assert manifest["comparison"]["score"]["all"]["mean"] > 0
+
+
+def test_sources_give_the_same_number_of_rows_if_asked(
+    client: TestClient, finished_run: dict[str, Any]
+) -> None:
+    answer = client.get("/subsets?count=7&strategy=bottom&per=source&include=scores")
+    chosen = [record["source"] for record in records(answer.text)]
+    assert sorted((chosen.count("a"), chosen.count("b"))) == [3, 4]
+    manifest = client.get("/subsets/manifest?count=7&strategy=bottom&per=source").json()
+    assert sum(source["selected"] for source in manifest["sources"]) == 7
+    assert "per=source" in manifest["links"]["subset"]
+
+
+@pytest.mark.parametrize("stratify", ["length", "source"])
+def test_a_stratified_subset_has_as_many_rows(
+    client: TestClient, finished_run: dict[str, Any], stratify: str
+) -> None:
+    answer = client.get(
+        "/subsets", params={"ratio": 0.5, "strategy": "random", "stratify": stratify}
+    )
+    assert answer.headers["Winnow-Rows"] == "10"
+
+
+def test_equal_and_proportional_parts_contradict_each_other(
+    client: TestClient, finished_run: dict[str, Any]
+) -> None:
+    answer = client.get("/subsets?ratio=0.5&per=source&stratify=source")
+    assert answer.status_code == 422
+    assert answer.json()["param"] == "stratify"

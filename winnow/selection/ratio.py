@@ -9,11 +9,16 @@ request selects the same rows, and of two requests that differ in k alone the la
     top       scores of 1 and more are dropped (the prompt misleads), then highest first
     bottom    lowest first, without rows that the proxy did not learn
     random    the baseline: a seeded draw from the scored rows
+
+A selection may be shared out first: `per=source` takes equal parts from the sources, as far as each has rows;
+`stratify` keeps the proportions that sources, or tenths of answer length, have among the rows that the filters leave.
+The strategy then chooses within each group.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -21,14 +26,26 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from winnow.errors import InvalidOption
 from winnow.records.example import Flag
-from winnow.scores import FLAG_BITS, ScoreTable
+from winnow.scores import FLAG_BITS, SELECTION_COLUMNS, ScoreTable
+from winnow.selection.groups import (
+    equal_shares,
+    largest_remainder,
+    length_labels,
+    members,
+    source_labels,
+)
 from winnow.spec import Method
 
 Strategy = Literal["top", "bottom", "random"]
 Order = Literal["original", "score"]
+Per = Literal["source"]
+Stratify = Literal["length", "source"]
+Sources = Callable[[], pa.ChunkedArray]
+"""Reads the source of every row, in row order, when a selection asks for it."""
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
@@ -49,6 +66,8 @@ class Selection:
     include_unlearned: bool = False
     seed: int = 42
     order: Order = "original"
+    per: Per | None = None
+    stratify: Stratify | None = None
 
     @classmethod
     def make(
@@ -57,40 +76,50 @@ class Selection:
         method: Method = "ifd",
         strategy: str | None = None,
         ratio: Decimal | float | str | None = None,
-        count: int | None = None,
-        min_score: float | None = None,
-        max_score: float | None = None,
-        include_unlearned: bool = False,
-        seed: int = 42,
-        order: str = "original",
+        **options: Any,
     ) -> Self:
-        """Check the options; a strategy of None is the method's own.
+        """Check the options, which are the fields; None means the default, a strategy of None the method's own.
 
         Raises:
             InvalidOption: names the option, and what it may be.
         """
-        if (ratio is None) == (count is None):
-            raise InvalidOption("Give exactly one of ratio and count.", param="ratio")
-        if count is not None and count < 1:
-            raise InvalidOption(f"count must be at least 1; got {count}.", param="count")
-        _check_bounds(min_score, max_score)
-        if not 0 <= seed < 2**64:
-            raise InvalidOption(f"seed must be from 0 to 2**64 - 1; got {seed}.", param="seed")
-        return cls(
-            strategy=_choice("strategy", strategy or DEFAULT_STRATEGY[method], Strategy),
+        selection = cls(
+            strategy=strategy or DEFAULT_STRATEGY[method],  # type: ignore[arg-type]  # checked next
             ratio=None if ratio is None else _ratio(ratio),
-            count=count,
-            min_score=min_score,
-            max_score=max_score,
-            include_unlearned=include_unlearned,
-            seed=seed,
-            order=_choice("order", order, Order),
+            **{name: value for name, value in options.items() if value is not None},
         )
+        selection._check()
+        return selection
+
+    def _check(self) -> None:
+        if (self.ratio is None) == (self.count is None):
+            raise InvalidOption("Give exactly one of ratio and count.", param="ratio")
+        if self.count is not None and self.count < 1:
+            raise InvalidOption(f"count must be at least 1; got {self.count}.", param="count")
+        _check_bounds(self.min_score, self.max_score)
+        if not 0 <= self.seed < 2**64:
+            raise InvalidOption(f"seed must be from 0 to 2**64 - 1; got {self.seed}.", param="seed")
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                choices = ", ".join(str(one) for one in allowed if one is not None)
+                raise InvalidOption(f"{name} must be one of {choices}; got {value!r}.", param=name)
+        if self.per is not None and self.per == self.stratify:
+            raise InvalidOption(
+                "per=source takes equal parts and stratify=source proportional ones: choose one.",
+                param="stratify",
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """The request as plain values, for JSON; the ratio as a decimal string."""
         values = asdict(self)
         return values | {"ratio": None if self.ratio is None else str(self.ratio)}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the scores that this selection reads."""
+        more = ("tokens_conditioned",) if self.stratify == "length" else ()
+        return (*SELECTION_COLUMNS, *more)
 
     def num_wanted(self, rows_read: int) -> int:
         """k: how many rows are wanted of so many read."""
@@ -114,8 +143,8 @@ class Selected:
     threshold: float | None
 
 
-def select(scores: ScoreTable, selection: Selection) -> Selected:
-    """Select rows; `scores` needs the columns `SELECTION_COLUMNS`."""
+def select(scores: ScoreTable, selection: Selection, *, sources: Sources) -> Selected:
+    """Select rows; `scores` needs `selection.columns`, and `sources` is called only if the selection is by source."""
     remaining = np.ones(len(scores), dtype=np.bool_)
     taken: dict[str, int] = {}
     for rule, removes in _rules(scores, selection):
@@ -123,7 +152,12 @@ def select(scores: ScoreTable, selection: Selection) -> Selected:
         remaining &= ~removes
     k = selection.num_wanted(len(scores))
     candidates = np.flatnonzero(remaining)
-    chosen = candidates[_smallest(_keys(scores, selection)[candidates], k)]
+    keys = _keys(scores, selection)
+    parts = [
+        group[_smallest(keys[group], share)]
+        for group, share in _shares(candidates, k, scores, selection, sources)
+    ]
+    chosen = np.sort(np.concatenate([candidates[:0], *parts]))
     taken["beyond_k"] = len(candidates) - len(chosen)
     return Selected(
         rows=scores.row[_arrange(chosen, scores, selection)],
@@ -155,6 +189,28 @@ def _keys(scores: ScoreTable, selection: Selection) -> npt.NDArray[Any]:
         # that a filter does not move the draw of the rows it leaves.
         return np.random.PCG64(selection.seed).random_raw(len(scores))
     return -scores.score if selection.strategy == "top" else scores.score
+
+
+def _shares(
+    candidates: Rows, k: int, scores: ScoreTable, selection: Selection, sources: Sources
+) -> list[tuple[Rows, int]]:
+    """Groups of candidates, and how many rows each gives."""
+    groups = [(candidates, k)]
+    if "source" in {selection.per, selection.stratify}:
+        by_source = [candidates[group] for group in members(source_labels(sources())[candidates])]
+        share_out = equal_shares if selection.per else largest_remainder
+        groups = list(
+            zip(by_source, share_out([len(group) for group in by_source], k), strict=True)
+        )
+    if selection.stratify == "length":
+        groups = [part for group, share in groups for part in _by_length(group, share, scores)]
+    return groups
+
+
+def _by_length(group: Rows, share: int, scores: ScoreTable) -> list[tuple[Rows, int]]:
+    strata = [group[at] for at in members(length_labels(scores.answer_tokens[group]))]
+    shares = largest_remainder([len(stratum) for stratum in strata], share)
+    return list(zip(strata, shares, strict=True))
 
 
 def _smallest(keys: npt.NDArray[Any], k: int) -> Rows:
@@ -204,8 +260,9 @@ def _check_bounds(min_score: float | None, max_score: float | None) -> None:
         )
 
 
-def _choice(name: str, value: str, allowed: Any) -> Any:
-    if value not in get_args(allowed):
-        choices = ", ".join(get_args(allowed))
-        raise InvalidOption(f"{name} must be one of {choices}; got {value!r}.", param=name)
-    return value
+_CHOICES: dict[str, tuple[str | None, ...]] = {
+    "strategy": get_args(Strategy),
+    "order": get_args(Order),
+    "per": (None, *get_args(Per)),
+    "stratify": (None, *get_args(Stratify)),
+}
