@@ -33,13 +33,13 @@ class ByteTokenizer:
         begin = [BOS] if self.adds_bos and special_tokens else []
         return [begin + list(text.encode("utf-8", "replace")) for text in texts]
 
-    def render_chat(self, messages: Sequence[dict[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[dict[str, str]], *, answered: bool = False) -> str:
         if not self.has_chat_template:
             raise InvalidOption("this model has no chat template", param="template")
         if [message["role"] for message in messages].count("system") > 1:
             raise ValueError("only one system message, please")
         lines = [f"<{message['role']}>{message['content']}\n" for message in messages]
-        return "".join(lines) + "<assistant>"
+        return "".join(lines) + ("" if answered else "<assistant>")
 
 
 @dataclass
@@ -47,7 +47,7 @@ class FakeEngine:
     """Implements `winnow.proxy.engine.Engine`: a token's loss is a pure function of it and the tokens before it.
 
     `batch_spans` spans take `batch_s` seconds together; `calls` counts the spans of each call of `losses`. A text that
-    contains `poison` has a loss of NaN.
+    contains `poison` has a loss of NaN. With `memory_spans` memory runs out at the first batch of more spans than that.
     """
 
     window: int = 256
@@ -56,10 +56,20 @@ class FakeEngine:
     batch_spans: int = 64
     batch_s: float = 0.0
     poison: str | None = None
+    memory_spans: int | None = None
     calls: list[int] = field(default_factory=list)
 
-    def losses(self, spans: Sequence[Span], *, on_batch: Callable[[int], None]) -> list[SpanLoss]:
+    def losses(
+        self,
+        spans: Sequence[Span],
+        *,
+        on_batch: Callable[[int], None],
+        on_replan: Callable[[int], None],
+    ) -> list[SpanLoss]:
         self.calls.append(len(spans))
+        while self.memory_spans is not None and self.batch_spans > self.memory_spans:
+            self.batch_spans //= 2
+            on_replan(self.batch_spans)
         results: list[SpanLoss] = []
         for at in range(0, len(spans), self.batch_spans):
             time.sleep(self.batch_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -80,6 +80,35 @@ def test_the_engine_is_asked_once_for_a_block() -> None:
     assert engine.calls == [4]
 
 
+def test_equal_spans_of_a_block_are_computed_once_and_every_row_has_its_score() -> None:
+    rows: list[Row] = [
+        example(0, "Sing", "la la"),
+        example(1, "Hum", "la la"),
+        example(2, "Sing", "la la"),
+    ]
+    engine, heard = FakeEngine(batch_spans=1), list[int]()
+    outcomes = score_block(rows, engine=engine, spec=RunSpec(), on_rows=heard.append)
+    assert engine.calls == [3]
+    assert heard == [1, 2, 3]
+    assert [outcome.score for outcome in outcomes] == [score([row])[0].score for row in rows]
+
+
+def test_equal_tokens_scored_from_another_place_on_are_another_span() -> None:
+    outcome = score([example(0, "a", "b\na\nb"), example(1, "a\nb", "a\nb")])
+    assert [row.conditioned for row in outcome] == [
+        total(("a\nb\na\nb", 2)), total(("a\nb\na\nb", 4)),
+    ]  # fmt: skip
+
+
+def test_where_memory_ran_out_every_score_of_the_block_says_so() -> None:
+    plenty = score(MIXED, max_length=8)
+    scarce = score(MIXED, FakeEngine(batch_spans=64, memory_spans=20), max_length=8)
+    assert [row.score for row in scarce] == [row.score for row in plenty]
+    for before, after in zip(plenty, scarce, strict=True):
+        added = () if before.score is None else (Flag.REPLANNED,)
+        assert after.flags == (*before.flags, *added)
+
+
 def test_a_loss_that_is_not_finite_is_a_rejection() -> None:
     outcomes = score(MIXED, FakeEngine(poison="do re"))
     assert outcomes[4].reason is RejectionReason.NON_FINITE_LOSS
@@ -89,7 +118,7 @@ def test_a_loss_that_is_not_finite_is_a_rejection() -> None:
 
 def test_progress_never_goes_back_and_ends_at_all_rows() -> None:
     heard: list[int] = []
-    rows: list[Row] = [*MIXED, *(example(row, "Sing", "la la") for row in range(5, 40))]
+    rows: list[Row] = [*MIXED, *(example(row, "Sing", f"la la {row}") for row in range(5, 40))]
     engine = FakeEngine(batch_spans=7)
     score_block(rows, engine=engine, spec=RunSpec(), on_rows=heard.append)
     assert heard == sorted(heard)
@@ -136,10 +165,8 @@ def test_a_loss_that_is_infinite_in_one_pass_only_is_a_rejection() -> None:
     """The ratio alone would not show it: exp(-inf) is 0, a score like any other."""
 
     class InfiniteAlone(FakeEngine):
-        def losses(
-            self, spans: Sequence[Span], *, on_batch: Callable[[int], None]
-        ) -> list[SpanLoss]:
-            conditioned, direct = super().losses(spans, on_batch=on_batch)
+        def losses(self, spans: Sequence[Span], **listeners: Any) -> list[SpanLoss]:
+            conditioned, direct = super().losses(spans, **listeners)
             return [conditioned, SpanLoss(nll=math.inf, num_tokens=direct.num_tokens)]
 
     (outcome,) = score([example(0, "Sing", "la la")], InfiniteAlone())

@@ -37,6 +37,7 @@ FLAG_BITS: dict[Flag, int] = {
     Flag.BLANK_ANSWER: 2,
     Flag.UNLEARNED: 4,
     Flag.TURNS_DROPPED: 8,
+    Flag.REPLANNED: 16,
 }
 """Place of each flag in a stored bit set; stored runs depend on it, so it only ever grows."""
 
@@ -188,6 +189,11 @@ class ScoreTable:
     def flags(self) -> npt.NDArray[np.int16]:
         """Bit sets of `FLAG_BITS`."""
         return self._numpy("flags").astype(np.int16, copy=False)
+
+    @property
+    def answer_tokens(self) -> npt.NDArray[np.float64]:
+        """Scored tokens of the answer given the prompt; NaN for rejected rows."""
+        return self._numpy("tokens_conditioned").astype(np.float64, copy=False)
 
     @property
     def num_scored(self) -> int:

@@ -6,7 +6,7 @@ The same code scores a block in a worker, in the embedded service and on the com
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import islice
 from operator import add
@@ -14,10 +14,16 @@ from operator import add
 from winnow.errors import InvalidOption
 from winnow.methods.ifd import ifd, loss_ratio
 from winnow.proxy.encoding import EncodedRow, encode_block
-from winnow.proxy.engine import Engine, SpanLoss
-from winnow.records.example import Example, Rejection, RejectionReason
+from winnow.proxy.engine import Engine, Span, SpanLoss
+from winnow.proxy.span_cache import NothingKnown, SpanLosses
+from winnow.records.example import Example, Flag, Rejection, RejectionReason
 from winnow.scores import SCORE_DECIMALS, RowScore
 from winnow.spec import RunSpec
+
+SpanKey = tuple[int, ...]
+"""Where scoring begins in a span, and its tokens."""
+
+NOTHING_KNOWN = NothingKnown()
 
 
 def window(engine: Engine, spec: RunSpec) -> int:
@@ -42,38 +48,63 @@ def score_block(
     engine: Engine,
     spec: RunSpec,
     on_rows: Callable[[int], None],
+    known: SpanLosses = NOTHING_KNOWN,
 ) -> list[RowScore]:
-    """Score rows together; one outcome for each, in the order given.
+    """Score rows together; one outcome for each, in the order given. Equal spans, and `known` ones, are computed once.
 
     `on_rows` hears, after each batch, about how many of the rows are done; it ends at `len(rows)`, never goes back, and
-    what it raises stops the work.
+    what it raises stops the work. Where memory ran out, the batches were not those of an equal run: every score of the
+    block is flagged `replanned`, and `known` hears of none of its losses.
 
     Raises:
         InvalidOption: the model lacks what the run's options need.
         EngineError: the engine failed.
     """
-    outcomes = _encode(rows, engine, spec)
+    outcomes = encode_rows(rows, engine, spec)
     encoded = [outcome for outcome in outcomes if isinstance(outcome, EncodedRow)]
-    spans = [span for row in encoded for span in (*row.conditioned, *row.direct)]
-    num_rejected = len(rows) - len(encoded)
-    if not spans:
+    keys = [[_key(span) for span in row.spans] for row in encoded]
+    distinct = {
+        key: span
+        for row, of_row in zip(encoded, keys, strict=True)
+        for key, span in zip(of_row, row.spans, strict=True)
+    }
+    found = _found(distinct, known)
+    missing = {key: span for key, span in distinct.items() if key not in found}
+    if not missing:
         on_rows(len(rows))
 
-    def on_batch(num_spans: int) -> None:
-        on_rows(num_rejected + len(encoded) * num_spans // len(spans))
+    def on_batch(num_computed: int) -> None:
+        num_known = len(encoded) * (len(found) + num_computed) // len(distinct)
+        on_rows(len(rows) - len(encoded) + num_known)
 
-    losses = iter(engine.losses(spans, on_batch=on_batch))
+    budgets: list[int] = []
+    computed = (
+        engine.losses(list(missing.values()), on_batch=on_batch, on_replan=budgets.append)
+        if missing
+        else []
+    )
+    kept = [] if budgets else _finite(missing.values(), computed)
+    num_found = sum(all(key in found for key in of_row) for of_row in keys)
+    known.add(kept, num_rows_found=num_found)
+    by_key = found | dict(zip(missing, computed, strict=True))
+    losses = iter([by_key[key] for of_row in keys for key in of_row])
+    flags = (Flag.REPLANNED,) if budgets else ()
     return [
-        _score(outcome, losses, spec)
+        _score(outcome, losses, spec, flags)
         if isinstance(outcome, EncodedRow)
         else RowScore(row=outcome.row, reason=outcome.reason, detail=outcome.detail)
         for outcome in outcomes
     ]
 
 
-def _encode(
+def encode_rows(
     rows: Sequence[Example | Rejection], engine: Engine, spec: RunSpec
 ) -> list[EncodedRow | Rejection]:
+    """The spans of each row as the run cuts them, in the order given; rejections stay what they are.
+
+    Raises:
+        InvalidOption: the model lacks what the run's options need.
+    """
     examples = [row for row in rows if isinstance(row, Example)]
     encoded = iter(
         encode_block(
@@ -87,7 +118,23 @@ def _encode(
     return [row if isinstance(row, Rejection) else next(encoded) for row in rows]
 
 
-def _score(row: EncodedRow, losses: Iterator[SpanLoss], spec: RunSpec) -> RowScore:
+def _key(span: Span) -> SpanKey:
+    return (span.start, *span.tokens)
+
+
+def _found(spans: Mapping[SpanKey, Span], known: SpanLosses) -> dict[SpanKey, SpanLoss]:
+    losses = known.find(list(spans.values()))
+    return {key: loss for key, loss in zip(spans, losses, strict=True) if loss is not None}
+
+
+def _finite(spans: Iterable[Span], losses: Sequence[SpanLoss]) -> list[tuple[Span, SpanLoss]]:
+    pairs = zip(spans, losses, strict=True)
+    return [(span, loss) for span, loss in pairs if math.isfinite(loss.nll)]
+
+
+def _score(
+    row: EncodedRow, losses: Iterator[SpanLoss], spec: RunSpec, flags: tuple[Flag, ...]
+) -> RowScore:
     """The score of a row; takes the losses of its spans from the front of `losses`."""
     conditioned = _total(islice(losses, len(row.conditioned)))
     direct = _total(islice(losses, len(row.direct)))
@@ -101,7 +148,11 @@ def _score(row: EncodedRow, losses: Iterator[SpanLoss], spec: RunSpec) -> RowSco
             "Try dtype=float32; a row that stays so is text that the model cannot read.",
         )
     return RowScore(
-        row=row.row, score=score, conditioned=conditioned, direct=direct, flags=row.flags
+        row=row.row,
+        score=score,
+        conditioned=conditioned,
+        direct=direct,
+        flags=(*row.flags, *flags),
     )
 
 

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from winnow.messages import Wakeup
+from winnow.proxy.engine import Engine
 from winnow.records.blocks import BlockReader
 from winnow.scores import RowScore
-from winnow.scoring import score_block, window
+from winnow.scoring import NOTHING_KNOWN, score_block, window
 from winnow.store.blobs import Blobs
-from winnow.store.runs import adopt_revision, load_run
+from winnow.store.runs import Run, adopt_revision, load_run
 from winnow.store.session import Connection, Database
+from winnow.store.span_losses import NO_CACHE
 from winnow.store.work import Claim, finish_score
 from workers.engines import EngineCache
 from workers.lease import Lease
+from workers.span_cache import UnitCache
 from workers.unit import Finish
 
 
@@ -39,6 +42,7 @@ class ScoreHandler:
         with self.database.transaction() as connection:
             adopt_revision(connection, run.id, engine.revision, window(engine, run.spec))
         reader = BlockReader(*self.blobs.folder(f"datasets/{run.dataset_id}/rows"))
+        cache = self._cache(run, engine)
         scores: list[RowScore] = []
 
         def on_rows(num_done: int) -> None:
@@ -46,9 +50,24 @@ class ScoreHandler:
 
         for block in range(claimed.first_block, claimed.first_block + claimed.num_blocks):
             rows = reader.outcomes(block)
-            scores += score_block(rows, engine=engine, spec=run.spec, on_rows=on_rows)
+            scores += score_block(
+                rows, engine=engine, spec=run.spec, on_rows=on_rows, known=cache or NOTHING_KNOWN
+            )
 
         def finish(connection: Connection) -> Sequence[Wakeup]:
-            return finish_score(connection, claimed, scores)
+            return finish_score(
+                connection, claimed, scores, NO_CACHE if cache is None else cache.use
+            )
 
         return finish
+
+    def _cache(self, run: Run, engine: Engine) -> UnitCache | None:
+        if run.cache_snapshot is None:
+            return None
+        return UnitCache(
+            database=self.database,
+            owner=run.owner,
+            spec=run.spec,
+            revision=engine.revision,
+            snapshot=run.cache_snapshot,
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,56 +12,37 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
+from tests.proxy.engine_suite import EngineSuite, Reference, agree, losses, spans
 from tests.proxy.folders import TINY, TOKENIZER_FILES, MakeModel
 from winnow.errors import EngineError, InvalidOption, ModelError
 from winnow.proxy.engine import Span, SpanLoss
 from winnow.proxy.models import revision
 from winnow.proxy.torch_engine import TorchEngine
 
-ABS, REL = 2e-5, 1e-5
-"""How far mean losses of the same span may lie apart in float32."""
 
-
-def spans(count: int = 60, longest: int = 128) -> list[Span]:
-    draw = torch.Generator().manual_seed(1)
+def own_losses(folder: Path, batch: Sequence[Span]) -> list[SpanLoss]:
+    """The losses as the model itself computes them, one span at a time."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     made = []
-    for _ in range(count):
-        length = int(torch.randint(2, longest + 1, (), generator=draw))
-        tokens = torch.randint(0, 1024, (length,), generator=draw).tolist()
-        made.append(Span(tokens=tokens, start=int(torch.randint(1, length, (), generator=draw))))
+    for span in batch:
+        ids = torch.tensor([list(span.tokens)])
+        with torch.inference_mode():
+            log_probs = model(input_ids=ids).logits[0, :-1].double().log_softmax(-1)
+        scored = log_probs.gather(-1, ids[0, 1:, None])[span.start - 1 :, 0]
+        made.append(SpanLoss(nll=-float(scored.sum()), num_tokens=len(scored)))
     return made
 
 
-def losses(engine: TorchEngine, of: Sequence[Span]) -> list[SpanLoss]:
-    return engine.losses(of, on_batch=lambda _: None)
+class TestTorchEngine(EngineSuite):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def engine(cls, folder: Path) -> TorchEngine:
+        return TorchEngine(folder, device="cpu", threads=2, token_budget=512)
 
-
-def agree(left: Sequence[SpanLoss], right: Sequence[SpanLoss]) -> bool:
-    return [loss.num_tokens for loss in left] == [loss.num_tokens for loss in right] and [
-        loss.mean for loss in left
-    ] == pytest.approx([loss.mean for loss in right], abs=ABS, rel=REL)
-
-
-def reference(folder: Path, span: Span) -> SpanLoss:
-    """The loss as the model itself computes it, one span at a time."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    ids = torch.tensor([list(span.tokens)])
-    with torch.inference_mode():
-        log_probs = model(input_ids=ids).logits[0, :-1].double().log_softmax(-1)
-    scored = log_probs.gather(-1, ids[0, 1:, None])[span.start - 1 :, 0]
-    return SpanLoss(nll=-float(scored.sum()), num_tokens=len(scored))
-
-
-def test_alone_together_and_in_another_order_a_span_has_the_same_loss(tiny: TorchEngine) -> None:
-    batch = spans()
-    together = losses(tiny, batch)
-    assert agree([losses(tiny, [span])[0] for span in batch], together)
-    assert agree(losses(tiny, batch[::-1])[::-1], together)
-
-
-def test_a_loss_is_that_of_the_models_own_forward_pass(tiny: TorchEngine) -> None:
-    batch = spans(count=5)
-    assert agree(losses(tiny, batch), [reference(TINY, span) for span in batch])
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reference(cls, folder: Path) -> Reference:
+        return lambda batch: own_losses(folder, batch)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -83,55 +63,6 @@ def test_a_lane_computes_on_one_thread_whatever_the_process_uses() -> None:
         torch.set_num_threads(before)
 
 
-def test_the_window_is_the_models_and_a_span_may_fill_it(tiny: TorchEngine) -> None:
-    assert tiny.window == 128
-    assert losses(tiny, [Span(tokens=[5] * 128, start=127)])[0].num_tokens == 1
-
-
-@pytest.mark.parametrize(
-    "span",
-    [
-        Span(tokens=[5] * 129, start=1),
-        Span(tokens=[5, 6], start=0),
-        Span(tokens=[5, 6], start=2),
-        Span(tokens=[], start=1),
-    ],
-)
-def test_a_span_beyond_the_window_or_without_a_scored_token_is_the_callers_error(
-    tiny: TorchEngine, span: Span
-) -> None:
-    with pytest.raises(ValueError, match="span"):
-        losses(tiny, [span])
-
-
-def test_no_spans_have_no_losses(tiny: TorchEngine) -> None:
-    assert losses(tiny, []) == []
-
-
-def test_progress_is_told_in_the_callers_thread_and_ends_at_all_spans(tiny: TorchEngine) -> None:
-    heard: list[tuple[int, threading.Thread]] = []
-    tiny.losses(spans(), on_batch=lambda done: heard.append((done, threading.current_thread())))
-    counts = [done for done, _ in heard]
-    assert counts == sorted(set(counts))
-    assert counts[-1] == 60
-    assert {thread for _, thread in heard} == {threading.current_thread()}
-
-
-def test_what_progress_raises_stops_the_work_and_leaves_the_engine_usable(
-    tiny: TorchEngine,
-) -> None:
-    heard: list[int] = []
-
-    def stop(done: int) -> None:
-        heard.append(done)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        tiny.losses(spans(), on_batch=stop)
-    assert len(heard) == 1
-    assert len(losses(tiny, spans(count=3))) == 3
-
-
 def test_bfloat16_is_near_float32(tiny: TorchEngine) -> None:
     coarse = TorchEngine(TINY, dtype="bfloat16", device="cpu", threads=1, token_budget=512)
     batch = spans(count=20)
@@ -145,7 +76,7 @@ def test_a_plain_head_is_applied_to_scored_positions_only(make_model: MakeModel)
     engine = TorchEngine(folder, device="cpu", threads=1)
     assert engine.projects_scored_only
     batch = spans(count=4, longest=64)
-    assert agree(losses(engine, batch), [reference(folder, span) for span in batch])
+    assert agree(losses(engine, batch), own_losses(folder, batch))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +94,7 @@ def test_a_model_that_changes_its_logits_behind_the_head_runs_its_own_forward_pa
     engine = TorchEngine(folder, device="cpu", threads=1)
     assert not engine.projects_scored_only
     batch = spans(count=4, longest=64)
-    assert agree(losses(engine, batch), [reference(folder, span) for span in batch])
+    assert agree(losses(engine, batch), own_losses(folder, batch))
 
 
 def test_gemma_2_keeps_the_cap_on_its_attention(make_model: MakeModel) -> None:

@@ -45,6 +45,11 @@ class EncodedRow:
     direct: tuple[Span, ...]
     flags: tuple[Flag, ...]
 
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The conditioned spans, then the direct ones."""
+        return self.conditioned + self.direct
+
 
 class EncodedAnswer(NamedTuple):
     """Both passes of one answer; where nothing can be scored, `prompt_tokens` says whether the window is to blame."""

@@ -3,7 +3,8 @@
 An `Engine` is the only thing that knows a model; every method is arithmetic over `SpanLoss`. What an engine promises:
 
 * `losses` returns one `SpanLoss` per span, in the order given;
-* how spans are batched is a pure function of their lengths and the engine's recorded settings;
+* how spans are batched is a pure function of their lengths and the engine's recorded settings, until memory runs out:
+  then the spans that are not done yet are batched anew with less, and `on_replan` hears of it;
 * a span that is longer than `window`, or has no token to score, is the caller's error (`ValueError`);
 * a NaN or infinite loss is returned as it is: the caller turns it into a rejection.
 """
@@ -42,6 +43,23 @@ class SpanLoss:
         return SpanLoss(nll=self.nll + other.nll, num_tokens=self.num_tokens + other.num_tokens)
 
 
+def check_spans(spans: Sequence[Span], window: int) -> None:
+    """What every engine asks of spans before it computes any of them.
+
+    Raises:
+        ValueError: a span is longer than the window, or has no token to score.
+    """
+    for span in spans:
+        if len(span.tokens) > window:
+            raise ValueError(
+                f"a span of {len(span.tokens)} tokens does not fit a window of {window}"
+            )
+        if not 1 <= span.start < len(span.tokens):
+            raise ValueError(
+                f"a span of {len(span.tokens)} tokens from {span.start} on has none to score"
+            )
+
+
 class Tokenizer(Protocol):
     """What encoding needs of a tokenizer; ids are those of the model."""
 
@@ -56,8 +74,10 @@ class Tokenizer(Protocol):
     def encode(self, texts: Sequence[str], *, special_tokens: bool = True) -> list[list[int]]:
         """Ids of each text, with the tokenizer's default special tokens or without any."""
 
-    def render_chat(self, messages: Sequence[dict[str, str]]) -> str:
+    def render_chat(self, messages: Sequence[dict[str, str]], *, answered: bool = False) -> str:
         """The tokenizer's own chat template over `messages`, ready for the assistant to answer.
+
+        `answered`: the last message is the assistant's answer, and the text ends as the template ends it.
 
         Raises:
             InvalidOption: the model has no chat template.
@@ -80,5 +100,19 @@ class Engine(Protocol):
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that belongs to the model."""
 
-    def losses(self, spans: Sequence[Span], *, on_batch: Callable[[int], None]) -> list[SpanLoss]:
-        """The loss of each span, in the order given; `on_batch` hears the spans done after each batch."""
+    def losses(
+        self,
+        spans: Sequence[Span],
+        *,
+        on_batch: Callable[[int], None],
+        on_replan: Callable[[int], None],
+    ) -> list[SpanLoss]:
+        """The loss of each span, in the order given.
+
+        `on_batch` hears after a batch how many spans are done, `on_replan` the smaller token budget whenever memory ran
+        out. Both are called in the caller's thread, and what they raise stops the work.
+
+        Raises:
+            ValueError: a span is longer than the window, or has nothing to score.
+            EngineError: the engine failed.
+        """

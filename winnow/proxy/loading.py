@@ -2,28 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import assert_never
 
-from winnow.errors import DependencyMissing
+from winnow.errors import ConfigurationError, DependencyMissing
 from winnow.proxy.engine import Engine
 from winnow.proxy.models import resolve
+from winnow.proxy.vllm_environment import prepare_environment
+from winnow.settings import Settings
 from winnow.spec import RunSpec
 
+INSTALL_VLLM = "On a GPU machine, in an environment of its own: pip install -c constraints-vllm.txt 'winnow[vllm]'."
 
-def load_engine(
-    spec: RunSpec,
-    *,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    threads: int | None = None,
-) -> Engine:
+
+def check_engine(settings: Settings) -> None:
+    """Whether the engine of these settings can be loaded here at all; asked before a worker offers it, at no cost.
+
+    Raises:
+        DependencyMissing: it is not installed.
+        ConfigurationError: the settings name no running vLLM.
+    """
+    if settings.default_engine == "vllm" and find_spec("vllm") is None:
+        raise DependencyMissing(f"engine=vllm needs vLLM where it computes. {INSTALL_VLLM}")
+    if settings.default_engine == "vllm-server" and settings.vllm_url is None:
+        raise ConfigurationError(
+            "engine=vllm-server needs the address of a running vLLM: set WINNOW_VLLM_URL."
+        )
+
+
+def load_engine(spec: RunSpec, *, settings: Settings, threads: int | None = None) -> Engine:
     """Load the engine and the model that a run asks for: seconds, and memory for the weights. Keep it.
+
+    `threads` are the torch engine's; vLLM on a CPU takes OMP_NUM_THREADS of them.
 
     Raises:
         ModelError: the model cannot be used; the message says why.
-        DependencyMissing: torch is not installed.
-        InvalidOption: `device` is not on this machine.
+        EngineError: there is no memory for it, or the running vLLM is away.
+        DependencyMissing: what the engine needs is not installed.
+        InvalidOption: the device of the settings is not on this machine.
+        ConfigurationError: the settings name no running vLLM, or a wrong key for it.
     """
     folder = resolve(spec.model)
+    match spec.engine:
+        case "torch":
+            return _torch(folder, spec, settings, threads)
+        case "vllm":
+            return _vllm(folder, spec, settings)
+        case "vllm-server":
+            return _vllm_server(folder, spec, settings)
+        case _:
+            assert_never(spec.engine)
+
+
+def _torch(folder: Path, spec: RunSpec, settings: Settings, threads: int | None) -> Engine:
     try:
         from winnow.proxy.torch_engine import TorchEngine  # noqa: PLC0415
     except ImportError as error:
@@ -33,7 +65,42 @@ def load_engine(
     return TorchEngine(
         folder,
         dtype=spec.dtype,
-        device=device,
+        device=settings.device,
         threads=threads,
+        token_budget=spec.token_budget,
+    )
+
+
+def _vllm(folder: Path, spec: RunSpec, settings: Settings) -> Engine:
+    prepare_environment()
+    try:
+        from winnow.proxy.vllm_engine import VLLMEngine  # noqa: PLC0415
+    except ImportError as error:
+        raise DependencyMissing(
+            f"engine=vllm needs vLLM where it computes: {error}. {INSTALL_VLLM}"
+        ) from error
+    return VLLMEngine(
+        folder,
+        dtype=spec.dtype,
+        token_budget=spec.token_budget,
+        gpu_memory=settings.vllm_gpu_memory,
+    )
+
+
+def _vllm_server(folder: Path, spec: RunSpec, settings: Settings) -> Engine:
+    try:
+        from winnow.proxy.vllm_server import VLLMServerEngine  # noqa: PLC0415
+    except ImportError as error:
+        raise DependencyMissing(
+            "engine=vllm-server needs the model's tokenizer here: pip install 'winnow[local]', or transformers alone."
+        ) from error
+    return VLLMServerEngine(
+        folder,
+        model=spec.model,
+        url=settings.vllm_url,
+        api_key=settings.vllm_api_key,
+        dtype=spec.dtype,
+        max_length=spec.max_length,
+        requests_in_flight=settings.vllm_requests_in_flight,
         token_budget=spec.token_budget,
     )

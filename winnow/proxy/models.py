@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
-from winnow.errors import DependencyMissing, ModelNotFound, UnsafeWeights
+from winnow.errors import DependencyMissing, ModelNotFound, RevisionMismatch, UnsafeWeights
 
 BUNDLED = "winnow-mini"
 WEIGHTS = "*.safetensors"
@@ -80,6 +82,19 @@ def revision(folder: Path) -> str:
         stat = path.stat()
         total.update(f"{path.name} {_digest(path, stat.st_mtime_ns, stat.st_size)}\n".encode())
     return total.hexdigest()[:16]
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[str]:
+    """The revision of a folder whose files are read in the body.
+
+    Raises:
+        RevisionMismatch: the files changed in the meantime, so nobody knows which of them were read.
+    """
+    before = revision(folder)
+    yield before
+    if revision(folder) != before:
+        raise RevisionMismatch(f"The files of {folder} changed while they were loaded. Try again.")
 
 
 @lru_cache(maxsize=1024)

@@ -72,8 +72,8 @@ class HFTokenizer:
         ids: list[list[int]] = encoded["input_ids"]
         return ids
 
-    def render_chat(self, messages: Sequence[dict[str, str]]) -> str:
-        """The chat template over `messages`, ready for the assistant to answer.
+    def render_chat(self, messages: Sequence[dict[str, str]], *, answered: bool = False) -> str:
+        """The chat template over `messages`, ready for the assistant to answer or ended after its answer.
 
         Raises:
             InvalidOption: the model has no chat template.
@@ -90,7 +90,7 @@ class HFTokenizer:
                 list(messages),
                 chat_template=_FROZEN_CLOCK + self._tokenizer.get_chat_template(),
                 tokenize=False,
-                add_generation_prompt=True,
+                add_generation_prompt=not answered,
                 date_string=CHAT_DATE.strftime("%d %b %Y"),
             )
         except TemplateError as error:

@@ -1,54 +1,75 @@
 """Losses of a Hugging Face causal language model with torch, on CPU or one GPU.
 
 How it is fast: spans are computed longest first in batches of a token budget (`winnow.proxy.batching`); the trunk runs
-once over a batch, the LM head only where a token is scored, a few rows at a time, so that no matrix of tokens by
-vocabulary is ever held. How it is exact: padding stands to the right of a span, where causal attention never looks, so
-there is no mask to get wrong; log-sum-exp is float32 whatever the weights are, and a span's sum is float64.
+once over a batch, the LM head only where a token is scored, a tile at a time (`winnow.proxy.head_loss`). How it is
+exact: padding stands where causal attention never looks, log-sum-exp is float32 whatever the weights are, and a span's
+sum is float64.
 
 How it is the same everywhere: on a CPU `threads` lanes compute whole batches, each on a single thread, so no number
-depends on how many lanes there are. (Two lanes of one thread are also faster than one of two.)
+depends on how many lanes there are. (Two lanes of one thread are also faster than one of two.) A GPU has one lane,
+which only queues its work: while the caller waits for the losses of a batch, later batches queue up behind it.
+
+When memory runs out, what is not done is planned anew with half the tokens of the batch that did not fit.
 
 Some models scale or cap their logits behind the head (Gemma 2, Cohere, Granite). A probe at load finds them, and they
 are computed by their own forward pass.
 
-Not covered: more than one GPU (start a worker on each), and models that need code of their own, which is never run.
+Not covered: more than one GPU (start a worker on each).
 
 A tensor's name ends in its shape: B spans, T tokens, N scored tokens, D the width of the trunk, V the vocabulary.
 """
-# ruff: noqa: N803, N806
+# ruff: noqa: N803, N806, N815
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils import logging as hf_logging
 
-from winnow.errors import EngineError, InvalidOption, ModelError, RevisionMismatch
+from winnow.errors import EngineError, InvalidOption, RevisionMismatch
 from winnow.proxy import models
 from winnow.proxy.batching import plan
 from winnow.proxy.engine import Span, SpanLoss
+from winnow.proxy.head_loss import head_losses
+from winnow.proxy.padding import FlatSpans, Ids, PaddedBatch
 from winnow.proxy.tokenizer import HFTokenizer
+from winnow.proxy.torch_model import (
+    DTYPES,
+    has_plain_head,
+    load_model,
+    multiplies_bfloat16,
+    use_fast_activations,
+)
+from winnow.proxy.window import positions
 from winnow.spec import Dtype
 
 Device = Literal["auto", "cpu", "cuda"]
 
-DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-WINDOW_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
-UNBOUNDED_WINDOW = 2048
-"""Window of a model that states none, such as one with relative positions."""
-CPU_HEAD_ROWS = 128
-"""Rows of logits at a time on a CPU: few enough for its caches, enough to read the head's weights seldom."""
-CUDA_HEAD_LOGITS = 2**27
-"""Logits at a time on a GPU: half a gigabyte of float32."""
+MEMORY_MESSAGES = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
+"""What torch says when memory runs out without an exception of its own: CPU on Linux, on Windows, libraries of CUDA."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Queued:
+    """Losses of a batch that are on their way: `ready` None means that they have arrived."""
+
+    batch: PaddedBatch
+    losses_N: torch.Tensor
+    ready: torch.cuda.Event | None
+
+    def losses(self) -> list[SpanLoss]:
+        if self.ready is not None:
+            self.ready.synchronize()
+        return self.batch.losses(self.losses_N.numpy())
 
 
 class TorchEngine:
@@ -68,6 +89,7 @@ class TorchEngine:
         Raises:
             ModelError: the folder holds no causal language model that can be loaded without running its code.
             InvalidOption: `device` is not on this machine.
+            EngineError: the model does not fit into the memory of the device.
         """
         self.path = path
         self.revision = models.revision(path)
@@ -75,52 +97,100 @@ class TorchEngine:
         self.dtype = dtype
         self.token_budget = token_budget
         self.tokenizer = HFTokenizer(path)
-        self._model = _load(path, DTYPES[dtype]).to(self.device)
+        try:
+            self._model = load_model(path, DTYPES[dtype]).to(self.device)
+        except torch.OutOfMemoryError as error:
+            raise EngineError(f"The model in {path} does not fit into the GPU's memory.") from error
         if models.revision(path) != self.revision:
             raise RevisionMismatch(
                 f"The files of {path} changed while they were loaded. Try again."
             )
-        self.window = _window(self._model.config)
+        use_fast_activations(self._model)
+        self.window = positions(self._model.config)
         self._trunk = self._model.base_model
         self._head = self._model.get_output_embeddings()
-        self.projects_scored_only = self._probe()
+        self.projects_scored_only = has_plain_head(self._model, self.window)
         self._lanes = self._start_lanes(threads or _num_cores())
+        if dtype == "bfloat16" and not multiplies_bfloat16(self.device):
+            _log.warning(
+                "This machine's processor has no instructions for bfloat16 and computes it several times slower than "
+                "float32. Use dtype=float32 here."
+            )
 
-    def losses(self, spans: Sequence[Span], *, on_batch: Callable[[int], None]) -> list[SpanLoss]:
-        """The loss of each span, in the order given; `on_batch` is called in the caller's thread and may raise.
+    def losses(
+        self,
+        spans: Sequence[Span],
+        *,
+        on_batch: Callable[[int], None],
+        on_replan: Callable[[int], None],
+    ) -> list[SpanLoss]:
+        """The loss of each span, in the order given; both listeners are called in the caller's thread and may raise.
 
         Raises:
             ValueError: a span is longer than the window, or has nothing to score.
-            EngineError: the device is out of memory, or another failure of it.
+            EngineError: the device has no memory for a single span, or another failure of it.
         """
         for span in spans:
             _check(span, self.window)
-        # The last token of a span is predicted, never read.
-        lengths = [len(span.tokens) - 1 for span in spans]
-        batches = plan(lengths, token_budget=self.token_budget)
-        running = {
-            self._lanes.submit(self._batch, [spans[at] for at in batch]): batch for batch in batches
-        }
-        results: dict[int, SpanLoss] = {}
+        flat = FlatSpans(spans)
+        done: dict[int, SpanLoss] = {}
+
+        def on_losses(batch: Sequence[int], losses: Sequence[SpanLoss]) -> None:
+            done.update(zip(batch, losses, strict=True))
+            on_batch(len(done))
+
+        budget = self.token_budget
+        while waiting := [at for at in range(len(spans)) if at not in done]:
+            lengths = [flat.lengths[at] for at in waiting]
+            batches = [
+                [waiting[at] for at in batch] for batch in plan(lengths, token_budget=budget)
+            ]
+            too_large = self._compute(flat, batches, on_losses)
+            if too_large is not None:
+                budget = self._smaller(budget, [flat.lengths[at] for at in too_large])
+                on_replan(budget)
+        return [done[at] for at in range(len(spans))]
+
+    def _compute(
+        self,
+        flat: FlatSpans,
+        batches: Sequence[Sequence[int]],
+        on_losses: Callable[[Sequence[int], Sequence[SpanLoss]], None],
+    ) -> Sequence[int] | None:
+        """Tell the losses of each batch as they come; a batch that did not fit into memory ends it and is returned."""
+        running = {self._lanes.submit(self._attempt, flat, batch): batch for batch in batches}
         try:
-            for done in as_completed(running):
-                results.update(zip(running[done], self._result(done), strict=True))
-                on_batch(len(results))
+            for future in as_completed(running):
+                losses = self._result(future)
+                if losses is None:
+                    return running[future]
+                on_losses(running[future], losses)
         finally:
             for future in running:
                 future.cancel()
-        return [results[at] for at in range(len(spans))]
+        return None
 
-    def _result(self, done: Future[list[SpanLoss]]) -> list[SpanLoss]:
+    def _result(self, future: Future[_Queued | None]) -> list[SpanLoss] | None:
         try:
-            return done.result()
-        except torch.OutOfMemoryError as error:
-            raise EngineError(
-                f"The GPU is out of memory at a token budget of {self.token_budget}. Start the run again with a lower "
-                "token_budget or max_length."
-            ) from error
+            queued = future.result()
+            return None if queued is None else queued.losses()
         except RuntimeError as error:
             raise EngineError(f"torch failed while it computed losses: {error}") from error
+
+    def _smaller(self, budget: int, lengths: Sequence[int]) -> int:
+        """Half the tokens of a batch that did not fit.
+
+        Raises:
+            EngineError: the batch was a single span.
+        """
+        if len(lengths) == 1:
+            raise EngineError(
+                f"There is no memory for a batch of one span of {lengths[0]} tokens (token_budget is {budget}). Start "
+                "the run again with a lower max_length, or on a device with more memory."
+            )
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return max(lengths) * len(lengths) // 2
 
     def _start_lanes(self, threads: int) -> ThreadPoolExecutor:
         if self.device.type == "cuda":
@@ -130,83 +200,46 @@ class TorchEngine:
             threads, "winnow-lane", initializer=torch.set_num_threads, initargs=(1,)
         )
 
+    def _attempt(self, flat: FlatSpans, batch: Sequence[int]) -> _Queued | None:
+        """The losses of a batch, or None if memory ran out."""
+        try:
+            return self._queue(flat.batch(batch))
+        except (RuntimeError, MemoryError) as error:
+            # It ends here: its traceback holds tensors of the failed batch, and the next attempt needs their memory.
+            if _is_out_of_memory(error):
+                return None
+            raise
+
     @torch.inference_mode()
-    def _batch(self, spans: Sequence[Span]) -> list[SpanLoss]:
-        ids_BT = self._pad([span.tokens[:-1] for span in spans])
-        counts = [len(span.tokens) - span.start for span in spans]
-        rows_N = torch.cat([torch.full((count,), row) for row, count in enumerate(counts)])
-        columns_N = torch.cat(
-            [torch.arange(span.start - 1, len(span.tokens) - 1) for span in spans]
+    def _queue(self, batch: PaddedBatch) -> _Queued:
+        losses_N = self._token_losses(
+            self._send(batch.ids_BT), self._send(batch.flat_N), self._send(batch.targets_N)
         )
-        targets_N = torch.tensor([token for span in spans for token in span.tokens[span.start :]])
-        losses = [
-            functional.cross_entropy(logits, targets, reduction="none")
-            for logits, targets in self._logits(
-                ids_BT, *(part.to(self.device) for part in (rows_N, columns_N, targets_N))
-            )
-        ]
-        losses_N = torch.cat(losses).double().cpu()
-        return [
-            SpanLoss(nll=float(part.sum()), num_tokens=count)
-            for part, count in zip(torch.split(losses_N, counts), counts, strict=True)
-        ]
-
-    def _logits(
-        self,
-        ids_BT: torch.Tensor,
-        rows_N: torch.Tensor,
-        columns_N: torch.Tensor,
-        targets_N: torch.Tensor,
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Float32 logits at the scored positions and what follows there, some at a time."""
-        if self.projects_scored_only:
-            hidden_ND = self._hidden(ids_BT)[rows_N, columns_N]
-            size = self._head_rows()
-            for hidden, targets in zip(
-                torch.split(hidden_ND, size), torch.split(targets_N, size), strict=True
-            ):
-                yield self._head(hidden).float(), targets
-        else:
-            logits_BTV = self._model(input_ids=ids_BT, use_cache=False).logits
-            yield logits_BTV[rows_N, columns_N].float(), targets_N
-
-    def _head_rows(self) -> int:
         if self.device.type == "cpu":
-            return CPU_HEAD_ROWS
-        return max(1, CUDA_HEAD_LOGITS // int(self._head.weight.shape[0]))
+            return _Queued(batch=batch, losses_N=losses_N, ready=None)
+        arrived_N = torch.empty(losses_N.shape, dtype=losses_N.dtype, pin_memory=True)
+        arrived_N.copy_(losses_N, non_blocking=True)
+        ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        ready.record()
+        return _Queued(batch=batch, losses_N=arrived_N, ready=ready)
 
-    def _hidden(self, ids_BT: torch.Tensor) -> torch.Tensor:
-        hidden: torch.Tensor = self._trunk(input_ids=ids_BT, use_cache=False).last_hidden_state
-        return hidden
+    def _send(self, ids: Ids) -> torch.Tensor:
+        tensor = torch.from_numpy(ids)
+        if self.device.type == "cpu":
+            return tensor
+        # From pinned memory a copy does not make the host wait; torch keeps the memory until it is done.
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
-    def _pad(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
-        longest = max(len(sequence) for sequence in sequences)
-        # Any id will do for padding: nothing that is scored looks at it.
-        padded = [[*sequence, *[0] * (longest - len(sequence))] for sequence in sequences]
-        return torch.tensor(padded, device=self.device)
-
-    @torch.inference_mode()
-    def _probe(self) -> bool:
-        """Whether the head over the trunk gives the model's own logits.
-
-        Raises:
-            ModelError: a later token changes an earlier one's logits, so this is no causal model.
-        """
-        vocabulary = int(self._model.config.get_text_config().vocab_size)
-        length = min(16, self.window)
-        steps = torch.arange(2 * length, device=self.device).reshape(2, length)
-        ids_BT = (steps * 7919 + 1) % vocabulary
-        ids_BT[1, : length // 2] = ids_BT[0, : length // 2]
-        logits_BTV = self._model(input_ids=ids_BT, use_cache=False).logits.float()
-        tolerance = 1e-5 if self.dtype == "float32" else 2e-2
-        close = tolerance * max(1.0, float(logits_BTV.abs().max()))
-        if float((logits_BTV[0] - logits_BTV[1])[: length // 2].abs().max()) > 100 * close:
-            raise ModelError(f"{self.path} is not a causal language model: it looks ahead.")
-        if self._head is None or self._trunk is self._model:
-            return False
-        projected_BTV = self._head(self._hidden(ids_BT)).float()
-        same_shape = projected_BTV.shape == logits_BTV.shape
-        return same_shape and float((projected_BTV - logits_BTV).abs().max()) <= close
+    def _token_losses(
+        self, ids_BT: torch.Tensor, flat_N: torch.Tensor, targets_N: torch.Tensor
+    ) -> torch.Tensor:
+        """The float32 loss of each scored token, on the device."""
+        if not self.projects_scored_only:
+            logits_BTV = self._model(input_ids=ids_BT, use_cache=False).logits
+            logits_NV = logits_BTV.flatten(0, 1).index_select(0, flat_N).float()
+            return functional.cross_entropy(logits_NV, targets_N, reduction="none")
+        hidden_BTD = self._trunk(input_ids=ids_BT, use_cache=False).last_hidden_state
+        return head_losses(self._head, hidden_BTD.flatten(0, 1).index_select(0, flat_N), targets_N)
 
 
 def _check(span: Span, window: int) -> None:
@@ -216,6 +249,12 @@ def _check(span: Span, window: int) -> None:
         raise ValueError(
             f"a span of {len(span.tokens)} tokens from {span.start} on has none to score"
         )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        message in str(error) for message in MEMORY_MESSAGES
+    )
 
 
 def _device(name: Device) -> torch.device:
@@ -231,50 +270,3 @@ def _num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _load(path: Path, dtype: torch.dtype) -> Any:
-    try:
-        with _quiet_transformers():
-            config = AutoConfig.from_pretrained(
-                path, local_files_only=True, trust_remote_code=False
-            )
-            # The fused attention leaves out the cap that Gemma 2 puts on its attention scores.
-            capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-            model, report = AutoModelForCausalLM.from_pretrained(
-                path,
-                config=config,
-                dtype=dtype,
-                attn_implementation="eager" if capped else None,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"The model in {path} cannot be loaded: {error}") from error
-    if report["missing_keys"]:
-        # They would be drawn at random, and every score with them.
-        missing = ", ".join(sorted(report["missing_keys"])[:3])
-        raise ModelError(f"The weights in {path} are incomplete: {missing} are missing.")
-    return model.eval().requires_grad_(requires_grad=False)
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No progress bar and no advice on standard error: what matters is raised."""
-    verbosity, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hf_logging.set_verbosity(verbosity)
-        if bar:
-            hf_logging.enable_progress_bar()
-
-
-def _window(config: Any) -> int:
-    text = config.get_text_config()
-    windows = [getattr(text, name, None) for name in WINDOW_NAMES]
-    return min((int(window) for window in windows if window), default=UNBOUNDED_WINDOW)

@@ -37,6 +37,7 @@ class Flag(StrEnum):
     BLANK_ANSWER = "blank_answer"
     UNLEARNED = "unlearned"
     TURNS_DROPPED = "turns_dropped"
+    REPLANNED = "replanned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

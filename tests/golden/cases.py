@@ -1,4 +1,7 @@
-"""The published IFD, case by case: what the Superfiltering reference gives for 48 records on a tiny model."""
+"""The published IFD, case by case: what the Superfiltering reference gives for 48 records on a tiny model.
+
+Every engine is held against them, by tests/proxy/engine_suite.py.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from winnow.proxy.torch_engine import TorchEngine
+from winnow.proxy.engine import Engine
 from winnow.records.example import Example, RejectionReason, Turn
 from winnow.scores import RowScore
 from winnow.scoring import score_block
@@ -27,25 +30,20 @@ REASONS = {
     "newline only": RejectionReason.ANSWER_TOO_SHORT,
 }
 
-
-def example(row: int, record: dict[str, Any]) -> Example:
-    prompt = [record["instruction"]] + ([record["input"]] if record["input"] else [])
-    turns = [Turn(role="user", content=content) for content in prompt]
-    return Example(row=row, turns=(*turns, Turn(role="assistant", content=record["output"])))
+Scored = list[tuple[dict[str, Any], RowScore]]
+"""Each case and what became of it."""
 
 
-@pytest.fixture(scope="module", params=list(CASES))
-def scored(request: pytest.FixtureRequest) -> list[tuple[dict[str, Any], RowScore]]:
-    records = [json.loads(line) for line in CASES[request.param].read_bytes().splitlines()]
-    engine = TorchEngine(HERE / request.param, device="cpu", threads=2, token_budget=1024)
-    rows = [example(row, record) for row, record in enumerate(records)]
+def score_cases(engine: Engine, model: str) -> Scored:
+    """Every case of a golden model, scored as one block."""
+    records = [json.loads(line) for line in CASES[model].read_bytes().splitlines()]
+    rows = [_example(row, record) for row, record in enumerate(records)]
     outcomes = score_block(rows, engine=engine, spec=RunSpec(), on_rows=lambda _: None)
     return list(zip(records, outcomes, strict=True))
 
 
-def test_every_scored_case_agrees_with_the_reference(
-    scored: list[tuple[dict[str, Any], RowScore]],
-) -> None:
+def check_scores(scored: Scored) -> None:
+    """Every case with a number has it, to the tolerance across engines."""
     expected = [(case["expected"], row) for case, row in scored]
     agreeing = [(case, row) for case, row in expected if case["status"] == "scored"]
     assert len(agreeing) >= 39
@@ -61,12 +59,17 @@ def test_every_scored_case_agrees_with_the_reference(
         assert row.score == pytest.approx(case["ifd"], abs=1e-4)
 
 
-def test_every_case_without_a_number_is_rejected_with_its_reason(
-    scored: list[tuple[dict[str, Any], RowScore]],
-) -> None:
+def check_rejections(scored: Scored) -> None:
+    """Every case without a number has its reason."""
     rejected = [(case, row) for case, row in scored if case["expected"]["status"] == "rejected"]
     assert len(rejected) >= 7
     for case, row in rejected:
         assert row.score is None
         assert row.reason is REASONS.get(case["name"], RejectionReason.PROMPT_FILLS_WINDOW), case
         assert row.detail
+
+
+def _example(row: int, record: dict[str, Any]) -> Example:
+    prompt = [record["instruction"]] + ([record["input"]] if record["input"] else [])
+    turns = [Turn(role="user", content=content) for content in prompt]
+    return Example(row=row, turns=(*turns, Turn(role="assistant", content=record["output"])))
