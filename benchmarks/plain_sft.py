@@ -1,0 +1,64 @@
+"""The baseline of `benchmarks.training`: fine-tuning as a TRL user writes it, as a process of its own.
+
+    python -m benchmarks.plain_sft BASE ROWS.jsonl OUT BATCH EPOCHS LEARNING_RATE
+
+Prints tokens per second of its training, without loading and preparing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+
+
+def main() -> None:
+    """Train, save checkpoints as often as Winnow does, and print the speed as JSON."""
+    base, rows, out, batch, epochs, rate = sys.argv[1:]
+    speaks = os.dup(1)
+    os.dup2(2, 1)
+    records = [json.loads(line) for line in Path(rows).read_bytes().splitlines()]
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(base, dtype="float32"),
+        processing_class=AutoTokenizer.from_pretrained(base),
+        train_dataset=Dataset.from_list(records),
+        peft_config=LoraConfig(
+            task_type="CAUSAL_LM", r=16, lora_alpha=32, target_modules="all-linear"
+        ),
+        args=SFTConfig(
+            output_dir=out,
+            seed=42,
+            num_train_epochs=int(epochs),
+            per_device_train_batch_size=int(batch),
+            learning_rate=float(rate),
+            lr_scheduler_type="cosine",
+            warmup_steps=0.03,
+            max_length=1024,
+            bf16=False,
+            gradient_checkpointing=False,
+            use_cpu=True,
+            include_num_input_tokens_seen="non_padding",
+            logging_steps=1,
+            save_strategy="steps",
+            save_steps=0.1,
+            save_total_limit=2,
+            report_to="none",
+            dataloader_pin_memory=False,
+            disable_tqdm=True,
+        ),
+    )
+    metrics = trainer.train().metrics
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    tokens = trainer.state.num_input_tokens_seen
+    said = {"tokens_per_s": tokens / metrics["train_runtime"], "losses": losses}
+    os.write(speaks, json.dumps(said).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,252 @@
+"""One training job from its folder to its result: load, encode, train on, write."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from peft import LoraConfig
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PrinterCallback
+from transformers.pytorch_utils import Conv1D
+from trl import SFTConfig
+
+from winnow.errors import InvalidOption
+from winnow.proxy.tokenizer import HFTokenizer
+from winnow.proxy.torch_model import load_model
+from winnow.proxy.window import positions
+from winnow.spec import Template
+from winnow.training.dataset import Encoded, encode_file, open_dataset
+from winnow.training.events import Done, Prepared, Stopped, TrainingEvent
+from winnow.training.hyperparameters import WARMUP_SHARE, Hyperparameters, resolve
+from winnow.training.job import (
+    CHECKPOINTS,
+    TRAIN_FILE,
+    VALIDATION_FILE,
+    TrainingJob,
+    checkpoints,
+)
+from winnow.training.reporting import Reporter
+from winnow.training.result import write_result
+from winnow.training.spec import FineTuneSpec
+from winnow.training.stop import StopRequest
+from winnow.training.trainer import CompletionTrainer, keeps_rows_apart
+
+CPU_TOKENS, CUDA_TOKENS = 2048, 16384
+"""Tokens of a micro-batch. A GPU that has not the memory for so many is given half of them, and so on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    train: Encoded
+    validation: Encoded | None
+
+
+def train(
+    folder: Path, *, say: Callable[[TrainingEvent], None], stop: StopRequest
+) -> Done | Stopped:
+    """Train the job of a folder from its newest checkpoint on; every rank calls it.
+
+    Raises:
+        WinnowError: for a reason that the user can change; the message says what.
+        StopAsked: before training began.
+    """
+    job = TrainingJob.read(folder)
+    _check_devices(job.spec)
+    process = PartialState(cpu=not torch.cuda.is_available())
+    dtype = _dtype(job.spec)
+    model = _load_base(job, dtype)
+    tokenizer = AutoTokenizer.from_pretrained(
+        job.base_folder, local_files_only=True, trust_remote_code=False
+    )
+    template, window = _template(job.spec, tokenizer), _window(job.spec, model)
+    rows = [_encode(folder, job, template, window) if process.is_main_process else None]
+    encoded: _Rows = broadcast_object_list(rows)[0]
+    chosen = resolve(
+        job.spec,
+        num_sequences=encoded.train.num_sequences,
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        dtype=dtype,
+        template=template,
+        max_length=window,
+    )
+    newest = max(checkpoints(folder), default=0)
+    say(_prepared(encoded.train, chosen, newest))
+    trainer = CompletionTrainer(
+        model=model,
+        args=_arguments(folder, job.spec, chosen),
+        train_dataset=open_dataset(_arrow(folder, TRAIN_FILE)),
+        validation=open_dataset(_arrow(folder, VALIDATION_FILE)) if encoded.validation else None,
+        processing_class=tokenizer,
+        peft_config=_lora(job.spec, model) if job.spec.adapter == "lora" else None,
+        token_budget=CUDA_TOKENS if torch.cuda.is_available() else CPU_TOKENS,
+        packing=job.spec.packing,
+    )
+    reporter = Reporter(
+        folder=folder,
+        steps_per_epoch=chosen.total_steps // chosen.n_epochs,
+        evaluates=encoded.validation is not None,
+        say=say,
+        stop=stop,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(reporter)
+    stop.deferred = True
+    trainer.train(resume_from_checkpoint=str(checkpoints(folder)[newest]) if newest else None)
+    if reporter.stopped:
+        return Stopped(step=trainer.state.global_step)
+    metrics = write_result(trainer, folder, job=job, rows=encoded.train, chosen=chosen)
+    return Done(trained_tokens=metrics["trained_tokens"], metrics=metrics)
+
+
+def _check_devices(spec: FineTuneSpec) -> None:
+    if torch.cuda.is_available() and spec.processes > torch.cuda.device_count():
+        raise InvalidOption(
+            f"processes={spec.processes} needs as many GPUs, and this worker has {torch.cuda.device_count()}.",
+            param="processes",
+        )
+
+
+def _dtype(spec: FineTuneSpec) -> Literal["float32", "bfloat16"]:
+    able = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if spec.dtype == "bfloat16" and not able:
+        raise InvalidOption(
+            "dtype=bfloat16 needs a GPU that computes in it, and this worker has none. Use dtype=auto.",
+            param="dtype",
+        )
+    if spec.dtype == "auto":
+        return "bfloat16" if able else "float32"
+    return spec.dtype
+
+
+def _load_base(job: TrainingJob, dtype: Literal["float32", "bfloat16"]) -> Any:
+    # LoRA leaves the base alone, so it may be as coarse as it computes; weights that learn stay float32.
+    coarse = dtype == "bfloat16" and job.spec.adapter == "lora"
+    model = load_model(job.base_folder, torch.bfloat16 if coarse else torch.float32)
+    if job.spec.packing and not keeps_rows_apart(model):
+        raise InvalidOption(
+            f"{job.spec.model} cannot keep the rows of a packed sequence apart: its attention would read across "
+            "them. Use packing=false.",
+            param="packing",
+        )
+    # PEFT would look the name up on the hub at every checkpoint.
+    model.name_or_path = ""
+    return model.requires_grad_(requires_grad=True)
+
+
+def _template(spec: FineTuneSpec, tokenizer: PreTrainedTokenizerBase) -> Template:
+    if spec.template == "auto":
+        return "chat" if tokenizer.chat_template else "alpaca"
+    return spec.template
+
+
+def _window(spec: FineTuneSpec, model: Any) -> int:
+    window = positions(model.config)
+    if spec.max_length is not None and spec.max_length > window:
+        raise InvalidOption(
+            f"max_length {spec.max_length} is more than the {window} tokens of {spec.model}.",
+            param="max_length",
+        )
+    return spec.max_length or window
+
+
+def _encode(folder: Path, job: TrainingJob, template: Template, window: int) -> _Rows:
+    """The first rank's part: clear what a killed one left half written, and encode the rows for all."""
+    complete = checkpoints(folder).values()
+    for path in (folder / CHECKPOINTS).glob("*"):
+        if path not in complete:
+            shutil.rmtree(path)
+    tokenizer = HFTokenizer(job.base_folder)
+
+    def encode(name: str, param: str) -> Encoded:
+        return encode_file(
+            folder / name,
+            _arrow(folder, name),
+            tokenizer,
+            template=template,
+            window=window,
+            param=param,
+        )
+
+    return _Rows(
+        train=encode(TRAIN_FILE, "training_file"),
+        validation=encode(VALIDATION_FILE, "validation_file")
+        if (folder / VALIDATION_FILE).exists()
+        else None,
+    )
+
+
+def _arrow(folder: Path, name: str) -> Path:
+    return (folder / name).with_suffix(".arrow")
+
+
+def _prepared(rows: Encoded, chosen: Hyperparameters, resumed_from: int) -> Prepared:
+    return Prepared(
+        rows_used=rows.rows_used,
+        rows_rejected=rows.rows_rejected,
+        rejected_by_reason=rows.rejected_by_reason,
+        total_steps=chosen.total_steps,
+        resumed_from=resumed_from,
+        trained_tokens_planned=rows.num_tokens * chosen.n_epochs,
+        hyperparameters=asdict(chosen),
+    )
+
+
+def _lora(spec: FineTuneSpec, model: Any) -> LoraConfig:
+    linear = {
+        f".{name}": type(module)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D)
+        and module is not model.get_output_embeddings()
+    }
+    names = sorted({name.rpartition(".")[2] for name in linear})
+    for target in spec.target_modules or ():
+        if not any(name.endswith(f".{target}") for name in linear):
+            raise InvalidOption(
+                f"{spec.model} has no linear layer {target!r} beside its head. It has {', '.join(names)}.",
+                param="target_modules",
+            )
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=spec.lora_rank,
+        lora_alpha=spec.lora_alpha,
+        lora_dropout=spec.lora_dropout,
+        target_modules=list(spec.target_modules or names),
+        # GPT-2 keeps its weights transposed.
+        fan_in_fan_out=Conv1D in linear.values(),
+    )
+
+
+def _arguments(folder: Path, spec: FineTuneSpec, chosen: Hyperparameters) -> SFTConfig:
+    return SFTConfig(
+        output_dir=str(folder / CHECKPOINTS),
+        seed=spec.seed % 2**32,
+        num_train_epochs=chosen.n_epochs,
+        per_device_train_batch_size=chosen.batch_size // spec.processes,
+        learning_rate=chosen.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=WARMUP_SHARE,
+        weight_decay=0.0,
+        max_grad_norm=1.0,
+        bf16=chosen.dtype == "bfloat16",
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=spec.gradient_checkpointing,
+        ddp_find_unused_parameters=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        include_num_input_tokens_seen="non_padding",
+        logging_steps=1,
+        # A loss that is not a number ends the job; it is not to be papered over.
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        save_total_limit=2,
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
