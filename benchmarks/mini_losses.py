@@ -41,7 +41,7 @@ def log_p0(engine: Engine, records: Sequence[Record]) -> tuple[Floats, Floats]:
         for ids, start in zip(engine.tokenizer.encode(wholes), starts, strict=True)
     ]
     scored = [i for i, span in enumerate(spans) if len(span.tokens) > span.start]
-    losses = engine.losses([spans[i] for i in scored], on_batch=_ignore)
+    losses = engine.losses([spans[i] for i in scored], on_batch=_ignore, on_replan=_ignore)
     return _spread(scored, losses, len(records))
 
 
@@ -61,8 +61,10 @@ def ifd_scores(
         window=engine.window,
     )
     rows = [outcome for outcome in outcomes if isinstance(outcome, EncodedRow)]
-    conditioned = engine.losses([row.conditioned[0] for row in rows], on_batch=_ignore)
-    direct = engine.losses([row.direct[0] for row in rows], on_batch=_ignore)
+    conditioned = engine.losses(
+        [row.conditioned[0] for row in rows], on_batch=_ignore, on_replan=_ignore
+    )
+    direct = engine.losses([row.direct[0] for row in rows], on_batch=_ignore, on_replan=_ignore)
     scores, tokens = np.full(len(answers), np.nan), np.zeros(len(answers))
     for row, given, alone in zip(rows, conditioned, direct, strict=True):
         scores[row.row], tokens[row.row] = ifd(given, alone), given.num_tokens

@@ -1,0 +1,1 @@
+"""How fast rows are scored: the published procedure, Winnow's engines and the machine's ceiling, side by side."""
