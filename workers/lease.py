@@ -1,10 +1,11 @@
 """The right to work on a claimed unit, kept alive while the work goes on.
 
-A thread renews the lease: soon after every batch, and without one at a third of the lease, so that a long batch, a
+A thread renews the lease: soon after every batch, and without one every second, so that a long batch, a
 model that loads or a million rows that are copied do not lose it. The working thread never waits for the database
 here; at its next batch it hears what the thread has found: the run was cancelled, or another worker took over.
 
-A unit that reports no batch for `STALL_S` is no longer renewed, so that one that hangs is taken over.
+A unit that reports no batch for `STALL_S` is no longer renewed, so that one that hangs is taken over. Work that waits
+for another process asks with `check`, which is no sign of life.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ import structlog
 from winnow.errors import LeaseLost
 from winnow.store.session import Database
 from winnow.store.work import Claim, renew
-from workers.policy import DATABASE_AWAY, Cancelled, ShuttingDown
+from workers.policy import DATABASE_AWAY, Cancelled, ShuttingDown, Stalled
 
 STALL_S = 15 * 60.0
 MIN_INTERVAL_S = 0.25
 """Progress is written at most so often: batches of a small model take milliseconds."""
+
+HEARD_WITHIN_S = 1.0
+"""A cancel is heard after this time, also where a batch takes long."""
 
 log = structlog.get_logger()
 
@@ -43,6 +47,7 @@ class Lease:
         self._database = database
         self._claim = claim
         self._lease_s = lease_s
+        self._pause_s = min(lease_s / 3, HEARD_WITHIN_S)
         self._stopping = stopping
         self._stall_s = stall_s
         self._rows_done = 0
@@ -77,22 +82,39 @@ class Lease:
         """
         self._rows_done = rows_done
         self._progress_at = time.monotonic()
+        self.check()
+
+    def check(self) -> None:
+        """Raise what ends the work, if something does.
+
+        Raises:
+            ShuttingDown: the worker was asked to stop.
+            Cancelled: the run was cancelled.
+            LeaseLost: another worker has the unit.
+            Stalled: no progress was reported for too long.
+        """
         if self._stopping.is_set():
             raise ShuttingDown("asked to stop between two batches")
         if self._ended is not None:
             raise self._ended
+        if self._is_stalled():
+            raise Stalled(f"no progress for {self._stall_s:g} s")
 
     def _keep(self) -> None:
         tick_s = min(MIN_INTERVAL_S, self._lease_s / 6)
-        while self._ended is None and not self._left.wait(tick_s):
+        # What was cancelled is still held: its work may have something to save.
+        while isinstance(self._ended, Cancelled | None) and not self._left.wait(tick_s):
             if self._due():
                 self._renew()
 
     def _due(self) -> bool:
-        now = time.monotonic()
-        if now - self._progress_at > self._stall_s:
+        if self._is_stalled():
             return False
-        return self._rows_done != self._rows_written or now - self._renewed_at > self._lease_s / 3
+        silent_s = time.monotonic() - self._renewed_at
+        return self._rows_done != self._rows_written or silent_s > self._pause_s
+
+    def _is_stalled(self) -> bool:
+        return time.monotonic() - self._progress_at > self._stall_s
 
     def _renew(self) -> None:
         rows_done = self._rows_done

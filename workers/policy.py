@@ -3,7 +3,7 @@
     give back   queued again at once, the attempt not counted: the worker goes away, or the run was cancelled, in
                 which case nobody can claim it and the sweeper closes it
     drop        nothing is written: the unit belongs to another worker
-    fail        the run or dataset fails now, with the message: another attempt would end the same way
+    fail        the run, fine-tune or dataset fails now, with the message: another attempt would end the same way
     try again   the attempt counts; queued again after a pause, until the attempts are used up
 
 Not covered: a worker that is killed. It writes nothing, its lease runs out, and the sweeper counts the attempt.
@@ -39,7 +39,19 @@ class ShuttingDown(Exception):
 
 
 class Cancelled(Exception):
-    """The run of this unit was cancelled, or its dataset deleted."""
+    """What this unit is for was cancelled, paused or deleted."""
+
+
+class Stalled(Exception):
+    """The unit has made no progress for so long that it counts as hanging."""
+
+
+class TrainingFailed(Exception):
+    """The training process says that it cannot go on; what to change stands in `info`."""
+
+    def __init__(self, info: ErrorInfo) -> None:
+        self.info = info
+        super().__init__(info.message)
 
 
 class Verdict(Enum):
@@ -56,7 +68,10 @@ RULES: tuple[tuple[tuple[type[Exception], ...], Verdict], ...] = (
     ((LeaseLost,), Verdict.DROP),
     # Another worker may have the files of the run; the attempts bound how many are asked.
     ((RevisionMismatch,), Verdict.TRY_AGAIN),
-    ((InputError, ModelError, DependencyMissing, ConfigurationError, NotFound), Verdict.FAIL),
+    (
+        (InputError, ModelError, DependencyMissing, ConfigurationError, NotFound, TrainingFailed),
+        Verdict.FAIL,
+    ),
     ((Exception,), Verdict.TRY_AGAIN),
 )
 
@@ -67,9 +82,11 @@ def judge(error: Exception) -> Verdict:
 
 
 def describe(error: Exception) -> ErrorInfo:
-    """What the owner of the run reads."""
+    """What the owner of the run or fine-tune reads."""
+    if isinstance(error, TrainingFailed):
+        return error.info
     if isinstance(error, WinnowError):
-        return ErrorInfo(code=error.code, message=error.message[:MAX_MESSAGE])
+        return ErrorInfo(code=error.code, message=error.message[:MAX_MESSAGE], param=error.param)
     if isinstance(error, DATABASE_AWAY):
         return ErrorInfo(code="database_unavailable", message="The database did not answer.")
     # The first line alone: behind it a database error quotes the statement and its values.

@@ -13,28 +13,36 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any, get_args
 
 import structlog
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
-from winnow.errors import ConfigurationError, InvalidOption
-from winnow.messages import QUEUE_SCORE, QUEUES, Offer
+from winnow.errors import ConfigurationError, DependencyMissing, InvalidOption
+from winnow.messages import QUEUE_SCORE, QUEUE_TRAIN, QUEUES, Offer
 from winnow.proxy.engine import Engine
+from winnow.proxy.loading import check_engine, load_engine
 from winnow.settings import Settings
-from winnow.spec import Dtype, RunSpec
+from winnow.spec import Dtype, EngineName, RunSpec
 from winnow.store.blobs import Blobs
 from winnow.store.session import Database
+from winnow.training.names import is_fine_tuned
 from workers.app import make_app
 from workers.engines import EngineCache
 from workers.finalise import FinaliseHandler
+from workers.fine_tune import TrainHandler
+from workers.fine_tuned import ModelFiles
 from workers.ingest import IngestHandler
 from workers.logs import configure_logs
+from workers.prepare import PrepareHandler
 from workers.presence import present
 from workers.publisher import make_publisher
 from workers.purge import PurgeHandler
 from workers.score import ScoreHandler
+from workers.scratch import remove_abandoned
 from workers.tasks import register_run_work
 from workers.unit import Handler, UnitRunner
 
@@ -59,12 +67,16 @@ def run_worker(
 
     Raises:
         InvalidOption: an unknown queue.
-        ConfigurationError: no database, broker or blob store is named.
+        DependencyMissing: the queue is `train`, and nothing here can train; or the engine is not installed.
+        ConfigurationError: no database, broker or blob store is named, or no running vLLM for its engine.
     """
+    check_trainer(queues)
+    if QUEUE_SCORE in queues:
+        check_engine(settings)
     offers = offered(settings, queues)
     names = queue_names(queues, offers)
     num_threads = threads or settings.threads or available_cores()
-    limit_library_threads(num_threads)
+    limit_library_threads(num_threads, settings.default_engine)
     configure_logs(settings.log_level)
     app = make_app(settings)
     stopping = stop_on_signal()
@@ -72,18 +84,19 @@ def run_worker(
     with ExitStack() as stack:
         database = Database(_required(settings.database_url), pool_size=POOL_SIZE)
         stack.callback(database.dispose)
-        engines = EngineCache(load or engine_loader(settings, num_threads))
+        engines = EngineCache(load or engine_loader(settings, database, num_threads))
         if offers:
             engines.warm_up(default_spec(settings))
         runner = UnitRunner(
             database=database,
             publish=make_publisher(app),
-            handlers=make_handlers(settings, database, engines),
+            handlers=make_handlers(settings, database, engines, threads=num_threads),
             worker_id=worker_id,
             queues=frozenset(names),
             lease_s=settings.lease_s,
             stopping=stopping,
         )
+        remove_abandoned(settings.work_folder / "jobs")
         register_run_work(app, runner.run)
         stack.enter_context(present(database, worker_id=worker_id, queues=names, offers=offers))
         log.info("worker starts", worker=worker_id, queues=names, threads=num_threads)
@@ -91,16 +104,39 @@ def run_worker(
 
 
 def make_handlers(
-    settings: Settings, database: Database, engines: EngineCache
+    settings: Settings, database: Database, engines: EngineCache, *, threads: int = 1
 ) -> Mapping[str, Handler]:
     """One handler for each kind of work."""
     blobs = Blobs(_required(settings.blob_url))
+    models = model_files(settings, database)
     return {
         "ingest": IngestHandler(settings=settings, database=database, blobs=blobs),
         "score": ScoreHandler(database=database, blobs=blobs, engines=engines),
         "finalise": FinaliseHandler(database=database, blobs=blobs),
+        "prepare": PrepareHandler(settings=settings, database=database, blobs=blobs),
+        "train": TrainHandler(
+            settings=settings, database=database, blobs=blobs, models=models, threads=threads
+        ),
         "purge": PurgeHandler(database=database, blobs=blobs),
     }
+
+
+def model_files(settings: Settings, database: Database) -> ModelFiles:
+    """Where this worker finds the files of a model."""
+    blobs = Blobs(_required(settings.blob_url))
+    return ModelFiles(database=database, blobs=blobs, root=settings.work_folder / "models")
+
+
+def check_trainer(queues: Sequence[str]) -> None:
+    """Refuse to take training work where nothing can train: another worker should have it.
+
+    Raises:
+        DependencyMissing: says what to install.
+    """
+    if QUEUE_TRAIN in queues and find_spec("trl") is None:
+        raise DependencyMissing(
+            "A training worker needs trl and peft: pip install 'winnow[train]'."
+        )
 
 
 def offered(settings: Settings, queues: Sequence[str]) -> tuple[Offer, ...]:
@@ -120,7 +156,7 @@ def default_spec(settings: Settings) -> RunSpec:
         engine=settings.default_engine,
         model=settings.models[0],
         dtype=settings.dtype,
-        token_budget=settings.token_budget,
+        token_budget=settings.budget_of(settings.default_engine),
     )
 
 
@@ -140,13 +176,16 @@ def queue_names(queues: Sequence[str], offers: Sequence[Offer]) -> list[str]:
     return [*plain, *(offer.queue for offer in offers)]
 
 
-def engine_loader(settings: Settings, num_threads: int) -> Callable[[RunSpec], Engine]:
-    """Loads engines on the device of this worker; torch is imported when the first one is needed."""
+def engine_loader(
+    settings: Settings, database: Database, num_threads: int
+) -> Callable[[RunSpec], Engine]:
+    """Loads engines as this worker can run them; a model framework is imported when the first one is needed."""
+    models = model_files(settings, database)
 
     def load(spec: RunSpec) -> Engine:
-        from winnow.proxy.loading import load_engine  # noqa: PLC0415  takes seconds; io never needs it
-
-        return load_engine(spec, device=settings.device, threads=num_threads)
+        if is_fine_tuned(spec.model):
+            spec = replace(spec, model=str(models.folder(spec.model)))
+        return load_engine(spec, settings=settings, threads=num_threads)
 
     return load
 
@@ -156,10 +195,15 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def limit_library_threads(num_threads: int) -> None:
-    """Leave the cores to the engine's own lanes; read by the libraries once, when they are imported."""
+def limit_library_threads(num_threads: int, engine: EngineName = "torch") -> None:
+    """Share out the cores; read by the libraries once, when they are imported.
+
+    The torch engine has lanes of its own, each of a single thread. vLLM on a CPU has none, and uses the threads inside
+    its operations.
+    """
+    inside = num_threads if engine == "vllm" else 1
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
+        os.environ[name] = str(inside)
     os.environ["RAYON_NUM_THREADS"] = str(num_threads)
 
 

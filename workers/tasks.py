@@ -8,7 +8,7 @@ from celery import Celery
 from celery.exceptions import Reject
 from celery.worker.request import Request
 
-from winnow.messages import RUN_WORK
+from winnow.messages import QUEUE_TRAIN, RUN_WORK
 from workers.policy import ShuttingDown
 
 
@@ -20,6 +20,16 @@ class StrictRequest(Request):
     """
 
     acknowledged: bool
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        """Work begins: with training the message is done already.
+
+        It lasts for hours, and Redis would hand the message out again long before. What becomes of the unit is the
+        sweeper's concern.
+        """
+        if self.delivery_info.get("routing_key") == QUEUE_TRAIN:
+            self.acknowledge()
+        super().on_accepted(pid, time_accepted)
 
     def acknowledge(self) -> None:
         """Tell the broker that the message is done with, now."""

@@ -193,8 +193,8 @@ class Installation:
         rejected = len(table) - table.table.column("reason").null_count
         assert (run.rows_scored, run.rows_rejected) == (table.num_scored, rejected)
         assert table.num_scored + rejected == run.rows == run.rows_done
-        rows = select(table, Selection.make(ratio=0.1)).rows
         reader = BlockReader(*self.blobs.folder(f"datasets/{run.dataset_id}/rows"))
+        rows = select(table, Selection.make(ratio=0.1), sources=reader.sources).rows
         hashed = hashlib.sha256(b"".join(render(reader, rows, format="jsonl")))
         hashed.update(table.take(rows).column("score").to_numpy().tobytes())
         return hashed.hexdigest()

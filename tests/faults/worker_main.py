@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from tests.fakes import FakeEngine
 from winnow.proxy.engine import Span, SpanLoss
@@ -23,10 +24,10 @@ BATCH_S = 0.02
 class DeadlyEngine(FakeEngine):
     """The fake engine, except that it does not survive poison."""
 
-    def losses(self, spans: Sequence[Span], *, on_batch: Callable[[int], None]) -> list[SpanLoss]:
+    def losses(self, spans: Sequence[Span], **listeners: Any) -> list[SpanLoss]:
         if any(POISON in bytes(token for token in span.tokens if token < 256) for span in spans):
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().losses(spans, on_batch=on_batch)
+        return super().losses(spans, **listeners)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.workers.house import House
-from winnow.errors import ConfigurationError, InvalidOption
+from winnow.errors import ConfigurationError, DependencyMissing, InvalidOption
 from winnow.messages import Offer
 from winnow.settings import Settings
 from winnow.store.workers_registry import live_workers
@@ -28,6 +28,17 @@ def test_score_stands_for_every_model_in_both_number_formats() -> None:
         ("gpt2@main", "bfloat16"),
     }
     assert queue_names(["io", "score"], offers) == ["io", *(offer.queue for offer in offers)]
+
+
+def test_a_worker_offers_its_own_engine_whatever_that_of_new_runs_is(settings: Settings) -> None:
+    for engine in ("torch", "vllm"):
+        own = settings.model_copy(update={"engine": engine})
+        assert {offer.engine for offer in offered(own, ["score"])} == {engine}
+
+
+def test_a_worker_without_its_engine_takes_no_work(settings: Settings) -> None:
+    with pytest.raises(DependencyMissing, match="vLLM"):
+        run_worker(settings.model_copy(update={"engine": "vllm"}), ["score"])
 
 
 def test_a_worker_that_does_not_score_offers_no_model() -> None:

@@ -70,6 +70,20 @@ class Blobs:
         if self.fs.exists(folder):
             self.fs.rm(folder, recursive=True)
 
+    def names(self, path: str) -> list[str]:
+        """What lies directly in a folder; nothing if there is none."""
+        folder = self._at(path)
+        self.fs.invalidate_cache()
+        if not self.fs.isdir(folder):
+            return []
+        return sorted(str(found).rpartition("/")[2] for found in self.fs.ls(folder, detail=False))
+
+    def find(self, path: str) -> list[str]:
+        """Every file below a folder, by its path from there, in order; nothing if there is no such folder."""
+        self.fs.invalidate_cache()
+        root = f"{self._at(path)}/"
+        return sorted(str(found).removeprefix(root) for found in self.fs.find(root))
+
     def folder(self, path: str) -> tuple[AbstractFileSystem, str]:
         """The file system, and `path` inside it: what block readers and writers take."""
         return self.fs, self._at(path)

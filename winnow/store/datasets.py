@@ -15,7 +15,7 @@ from winnow.records.example import Rejection, RejectionReason
 from winnow.settings import Settings
 from winnow.store import progress, units
 from winnow.store.clock import clock
-from winnow.store.tables import dataset, rejection, run
+from winnow.store.tables import dataset, rejection, run, work
 from winnow.store.values import ErrorInfo, Page, page_of, storable
 
 __all__ = [
@@ -66,12 +66,14 @@ def create_dataset(  # the facts of an upload
     sha256: str,
     size_bytes: int,
     requested_format: str,
+    kept: bool = True,
     settings: Settings,
 ) -> tuple[Dataset, list[Wakeup]]:
     """Insert a dataset whose upload is stored under `dataset_id`, and enqueue reading it.
 
     If the owner has a dataset of the same bytes and format, that one is returned, with another id: the caller then
-    deletes the upload of its own. One that failed for a reason that is not in its bytes is read again.
+    deletes the upload of its own. One that failed for a reason that is not in its bytes is read again. With `kept` false
+    it is removed when the dry runs that asked for it are over, unless it is asked for otherwise.
     """
     made = conn.execute(
         insert(dataset)
@@ -82,6 +84,7 @@ def create_dataset(  # the facts of an upload
             sha256=sha256,
             size_bytes=size_bytes,
             requested_format=requested_format,
+            kept=kept,
         )
         .on_conflict_do_nothing(
             index_elements=["owner", "sha256", "requested_format"],
@@ -103,8 +106,11 @@ def create_dataset(  # the facts of an upload
             sha256=sha256,
             size_bytes=size_bytes,
             requested_format=requested_format,
+            kept=kept,
             settings=settings,
         )
+    if kept:
+        keep_dataset(conn, existing.id)
     if not _worth_another_try(existing):
         return _dataset(existing), []
     again = conn.execute(
@@ -169,8 +175,14 @@ def delete_dataset(conn: Connection, *, owner: str, dataset_id: str) -> list[Wak
     for run_id in conn.scalars(of_it).all():
         progress.stop_run(conn, run_id, "The dataset was deleted.")
         conn.execute(update(run).where(run.c.id == run_id).values(deleted_at=clock()))
-    units.cancel_queued(conn, dataset_id=dataset_id)
+    units.cancel_queued(conn, work.c.dataset_id == dataset_id)
     return units.enqueue(conn, kind="purge", subject=dataset_id)
+
+
+def keep_dataset(conn: Connection, dataset_id: str) -> None:
+    """Let a dataset outlive the dry runs that it was uploaded for."""
+    uploaded = (dataset.c.id == dataset_id) & ~dataset.c.kept
+    conn.execute(update(dataset).where(uploaded).values(kept=True))
 
 
 def lock_dataset(conn: Connection, *, owner: str, dataset_id: str) -> Dataset:

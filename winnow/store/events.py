@@ -1,4 +1,4 @@
-"""What happened to a run, numbered from 1 without gaps, so that a reader can go on where it stopped."""
+"""What happened to a run or a fine-tune, numbered from 1 without gaps, so that a reader can go on where it stopped."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, insert, select, update
 
-from winnow.store.owned import check_run
-from winnow.store.tables import event, run
-from winnow.store.values import storable
+from winnow.store.owned import check_fine_tune, check_run
+from winnow.store.tables import event, fine_tune, run
+from winnow.store.values import Page, page_of, storable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,55 +25,77 @@ class Event:
 
 
 def add_event(
-    conn: Connection, run_id: str, type_: str, message: str, data: Mapping[str, Any] | None = None
+    conn: Connection, subject: str, type_: str, message: str, data: Mapping[str, Any] | None = None
 ) -> int:
-    """Record an event of a run and return its number.
+    """Record an event of a run or a fine-tune and return its number.
 
-    The number comes from the run's own counter: the row lock that counting takes orders writers, so numbers appear to
-    readers in order.
+    The number comes from the subject's own counter: the row lock that counting takes orders writers, so numbers appear
+    to readers in order.
     """
-    counted = update(run).where(run.c.id == run_id).values(event_seq=run.c.event_seq + 1)
-    seq: int = conn.execute(counted.returning(run.c.event_seq)).scalar_one()
-    insert_event(conn, run_id, seq, type_, message, data=data)
+    table = _table_of(subject)
+    counted = update(table).where(table.c.id == subject).values(event_seq=table.c.event_seq + 1)
+    seq: int = conn.execute(counted.returning(table.c.event_seq)).scalar_one()
+    insert_event(conn, subject, seq, type_, message, data=data)
     return seq
 
 
 def insert_event(  # the columns of an event
     conn: Connection,
-    run_id: str,
+    subject: str,
     seq: int,
     type_: str,
     message: str,
     *,
     data: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record an event whose number the caller took from the run's counter."""
+    """Record an event whose number the caller took from the subject's counter."""
     values = {"type": type_, "message": storable(message), "data": dict(data or {})}
-    conn.execute(insert(event).values(subject=run_id, seq=seq, **values))
+    conn.execute(insert(event).values(subject=subject, seq=seq, **values))
 
 
 def list_events(
     conn: Connection, *, owner: str, subject: str, after_seq: int = 0, limit: int = 100
 ) -> list[Event]:
-    """The next events of a run after the number `after_seq`.
+    """The next events of a run or a fine-tune after the number `after_seq`.
 
     Raises:
-        NotFound: the owner has no such run.
+        NotFound: the owner has no such subject.
     """
-    check_run(conn, owner=owner, run_id=subject)
-    statement = (
-        select(event)
-        .where(event.c.subject == subject, event.c.seq > after_seq)
-        .order_by(event.c.seq)
-        .limit(limit)
+    statement = _of(conn, owner, subject).where(event.c.seq > after_seq).order_by(event.c.seq)
+    return [_event(row) for row in conn.execute(statement.limit(limit))]
+
+
+def list_latest_events(
+    conn: Connection, *, owner: str, subject: str, before_seq: int | None = None, limit: int = 20
+) -> Page[Event]:
+    """The events of a run or a fine-tune, the newest first, beginning before the number `before_seq`.
+
+    Raises:
+        NotFound: the owner has no such subject.
+    """
+    statement = _of(conn, owner, subject).order_by(event.c.seq.desc())
+    if before_seq is not None:
+        statement = statement.where(event.c.seq < before_seq)
+    return page_of([_event(row) for row in conn.execute(statement.limit(limit + 1))], limit)
+
+
+def _of(conn: Connection, owner: str, subject: str) -> Select[Any]:
+    if _table_of(subject) is fine_tune:
+        check_fine_tune(conn, owner=owner, fine_tune_id=subject)
+    else:
+        check_run(conn, owner=owner, run_id=subject)
+    return select(event).where(event.c.subject == subject)
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(
+        seq=row.seq,
+        type=row.type,
+        message=row.message,
+        data=row.data,
+        created_at=row.created_at.timestamp(),
     )
-    return [
-        Event(
-            seq=row.seq,
-            type=row.type,
-            message=row.message,
-            data=row.data,
-            created_at=row.created_at.timestamp(),
-        )
-        for row in conn.execute(statement)
-    ]
+
+
+def _table_of(subject: str) -> Table:
+    return fine_tune if subject.startswith("ftjob-") else run

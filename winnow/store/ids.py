@@ -6,9 +6,13 @@ import base64
 import secrets
 from typing import Literal
 
-Prefix = Literal["ds", "run", "key"]
+Prefix = Literal["ds", "run", "key", "file", "ftjob", "ftckpt"]
+
+_DASHED = ("file", "ftjob", "ftckpt")
+"""OpenAI's prefixes, written as OpenAI writes them."""
 
 
 def new_id(prefix: Prefix) -> str:
     """A fresh id, for example `run_` and 24 characters of lower-case base32."""
-    return f"{prefix}_{base64.b32encode(secrets.token_bytes(15)).decode().lower()}"
+    joint = "-" if prefix in _DASHED else "_"
+    return f"{prefix}{joint}{base64.b32encode(secrets.token_bytes(15)).decode().lower()}"

@@ -1,11 +1,11 @@
-"""Whose a run is: the one check for what hangs on a run and has no owner of its own, its events and scores."""
+"""Whose a run or a fine-tune is: the one check for what hangs on it and has no owner of its own, such as events."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
 from winnow.errors import NotFound
-from winnow.store.tables import run
+from winnow.store.tables import fine_tune, run
 
 
 def check_run(conn: Connection, *, owner: str, run_id: str) -> None:
@@ -19,3 +19,16 @@ def check_run(conn: Connection, *, owner: str, run_id: str) -> None:
     )
     if conn.scalar(visible) is None:
         raise NotFound(f"There is no run {run_id!r}.")
+
+
+def check_fine_tune(conn: Connection, *, owner: str, fine_tune_id: str) -> None:
+    """Refuse a fine-tune that the owner does not have.
+
+    Raises:
+        NotFound: the same for one of somebody else and for none at all.
+    """
+    visible = select(fine_tune.c.id).where(
+        fine_tune.c.id == fine_tune_id, fine_tune.c.owner == owner
+    )
+    if conn.scalar(visible) is None:
+        raise NotFound(f"There is no fine-tuning job {fine_tune_id!r}.")

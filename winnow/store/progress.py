@@ -3,7 +3,8 @@
     queued -> ingesting -> scoring -> finalizing -> completed
     any of the first four -> failed | cancelled
 
-A run on a dataset that is ready goes from queued to scoring. Every change is an event of the run.
+A run on a dataset that is ready goes from queued to scoring, and a dry run from scoring to completed. Every change is an
+event of the run.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from winnow.messages import Offer, Wakeup
 from winnow.store import units
 from winnow.store.clock import clock
 from winnow.store.events import insert_event
-from winnow.store.tables import dataset, run
+from winnow.store.tables import dataset, run, work
 from winnow.store.values import ErrorInfo
+from winnow.training.names import base_model
 
 RunStatus = Literal[
     "queued", "ingesting", "scoring", "finalizing", "completed", "failed", "cancelled"
@@ -32,7 +34,7 @@ _FROM: dict[RunStatus, tuple[RunStatus, ...]] = {
     "ingesting": ("queued",),
     "scoring": ("queued", "ingesting"),
     "finalizing": ("scoring",),
-    "completed": ("finalizing",),
+    "completed": ("scoring", "finalizing"),
     "failed": ACTIVE,
     "cancelled": ACTIVE,
 }
@@ -53,7 +55,7 @@ def move(conn: Connection, run_id: str, to: RunStatus, message: str, **values: A
 
 
 def start_scoring(conn: Connection, run_id: str) -> list[Wakeup]:
-    """Cut a run whose dataset is ready into units, and publish the first window of them.
+    """Cut a run whose dataset is ready into units, and publish the first window of them; a dry run is one unit.
 
     A dataset without a usable row fails the run instead.
     """
@@ -67,11 +69,23 @@ def start_scoring(conn: Connection, run_id: str) -> list[Wakeup]:
         nothing = NoUsableRows()
         fail_run(conn, run_id, ErrorInfo(code=nothing.code, message=nothing.message), **sizes)
         return []
-    told = f"Scoring {row.rows_read} rows in {row.num_blocks} blocks."
+    doing = "Sampling" if row.dry_run else "Scoring"
+    told = f"{doing} {row.rows_read} rows in {row.num_blocks} blocks."
     if not move(conn, run_id, "scoring", told, **sizes):
         return []
     spec = row.spec
-    offer = Offer(engine=spec["engine"], model=spec["model"], dtype=spec["dtype"])
+    # A fine-tuned model is scored by whoever offers its base.
+    model = base_model(spec["model"])
+    offer = Offer(engine=spec["engine"], model=model, dtype=spec["dtype"])
+    if row.dry_run:
+        return units.enqueue(
+            conn,
+            kind="estimate",
+            subject=run_id,
+            run_id=run_id,
+            queue=offer.queue,
+            max_attempts=row.max_attempts,
+        )
     units.add_scoring(conn, run_id, queue=offer.queue)
     return units.publish_window(conn, run_id)
 
@@ -92,11 +106,16 @@ def complete(
     return move(conn, run_id, "completed", told, summary=summary, warnings=list(warnings))
 
 
+def complete_dry(conn: Connection, run_id: str, *, estimate: dict[str, Any]) -> bool:
+    """The estimate of a dry run stands."""
+    return move(conn, run_id, "completed", "The estimate is there.", estimate=estimate)
+
+
 def fail_run(conn: Connection, run_id: str, error: ErrorInfo, **values: Any) -> bool:
     """Fail a run with the reason, and cancel what is left of its work."""
     failed = move(conn, run_id, "failed", error.message, error=error.as_dict(), **values)
     if failed:
-        units.cancel_queued(conn, run_id=run_id)
+        units.cancel_queued(conn, work.c.run_id == run_id)
     return failed
 
 
@@ -104,7 +123,7 @@ def stop_run(conn: Connection, run_id: str, message: str) -> bool:
     """Cancel a run: queued units at once, running ones when they next renew their lease."""
     cancelled = move(conn, run_id, "cancelled", message)
     if cancelled:
-        units.cancel_queued(conn, run_id=run_id)
+        units.cancel_queued(conn, work.c.run_id == run_id)
     return cancelled
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, delete, exists, or_, select
 
 from winnow.store.clock import clock
-from winnow.store.tables import dataset, event, run, work
+from winnow.store.tables import dataset, event, file, run, work
 
 
 def run_ids_of(conn: Connection, dataset_id: str) -> list[str]:
@@ -18,10 +18,14 @@ def run_ids_of(conn: Connection, dataset_id: str) -> list[str]:
 
 
 def in_use(conn: Connection, subject: str) -> bool:
-    """Whether a worker still works on the dataset or run, and so may still write a file of it."""
+    """Whether a worker still works on the dataset, run or fine-tune, and so may still write a file of it."""
     runs = select(run.c.id).where(or_(run.c.dataset_id == subject, run.c.id == subject))
     running = exists().where(
-        or_(work.c.dataset_id == subject, work.c.run_id.in_(runs)),
+        or_(
+            work.c.dataset_id == subject,
+            work.c.run_id.in_(runs),
+            work.c.fine_tune_id == subject,
+        ),
         work.c.state == "running",
         work.c.lease_expires_at > clock(),
     )
@@ -29,7 +33,10 @@ def in_use(conn: Connection, subject: str) -> bool:
 
 
 def remove_rows(conn: Connection, subject: str) -> None:
-    """Remove a dataset or a run and everything made from it: runs, scores, work, events."""
+    """Remove a dataset or a run and everything made from it (runs, scores, work, events), or a file.
+
+    A fine-tune stays: only what its training needed is purged.
+    """
     runs = select(run.c.id).where(or_(run.c.dataset_id == subject, run.c.id == subject))
     # A worker that closes a unit right now holds that unit and asks for its run: wait for it before taking the run.
     held = select(work.c.id).where(or_(work.c.dataset_id == subject, work.c.run_id.in_(runs)))
@@ -37,3 +44,4 @@ def remove_rows(conn: Connection, subject: str) -> None:
     conn.execute(delete(event).where(event.c.subject.in_(runs)))
     conn.execute(delete(run).where(run.c.id.in_(runs)))
     conn.execute(delete(dataset).where(dataset.c.id == subject))
+    conn.execute(delete(file).where(file.c.id == subject))

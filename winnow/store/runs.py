@@ -5,21 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, Select, Text, cast, func, insert, select, tuple_, update
 
+from winnow.estimate import Estimate
 from winnow.errors import Conflict, NotFound, RevisionMismatch
 from winnow.messages import QUEUE_IO, Offer, Wakeup
 from winnow.settings import Settings
 from winnow.spec import Dtype, EngineName, Method, RunSpec
 from winnow.store import progress, units
 from winnow.store.clock import clock, unix
-from winnow.store.datasets import Dataset, lock_dataset
+from winnow.store.datasets import Dataset, keep_dataset, lock_dataset
 from winnow.store.events import insert_event
 from winnow.store.ids import new_id
 from winnow.store.progress import ACTIVE, STOPPED, RunStatus
 from winnow.store.tables import run, work
 from winnow.store.values import ErrorInfo, Page, page_of, storable
 from winnow.store.workers_registry import live_workers
+from winnow.training.names import base_model
 
 __all__ = [
     "ErrorInfo",
@@ -42,8 +44,9 @@ __all__ = [
 class Run:
     """A run of one owner. Times are unix seconds.
 
-    `rows_done` is live: rows of finished units and of those that are being worked on. `scoring_s` is how long scoring
-    has taken so far, from the first unit's start; None before it.
+    `rows_done` is live: rows of finished units and of those that are being worked on. `rows_cached` are those whose
+    losses earlier runs had computed; `cache_snapshot` says which those are, None: the run uses no cache. `scoring_s` is
+    how long scoring has taken so far, from the first unit's start; None before it.
     """
 
     id: str
@@ -60,9 +63,13 @@ class Run:
     rows_done: int
     rows_scored: int
     rows_rejected: int
+    rows_cached: int
+    cache_snapshot: str | None
     error: ErrorInfo | None
     warnings: tuple[str, ...]
     summary: dict[str, Any] | None
+    dry_run: bool
+    estimate: Estimate | None
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -90,8 +97,8 @@ class Run:
 
     @property
     def offer(self) -> Offer:
-        """What a worker must offer to score this run."""
-        return Offer(engine=self.engine, model=self.model, dtype=self.dtype)
+        """What a worker must offer to score this run: of a fine-tuned model, its base."""
+        return Offer(engine=self.engine, model=base_model(self.model), dtype=self.dtype)
 
     @property
     def active(self) -> bool:
@@ -107,17 +114,20 @@ def create_run(  # one parameter an option
     spec: RunSpec,
     revision: str | None = None,
     name: str | None = None,
+    dry_run: bool = False,
     settings: Settings,
 ) -> tuple[Run, list[Wakeup]]:
     """Start a run on a dataset of the owner; how it is cut into units is fixed now.
 
     Scoring begins at once if the dataset is ready, and after its ingest otherwise. On a dataset that failed the run
-    fails with the same reason.
+    fails with the same reason. A dry run ends with an estimate instead of scores.
 
     Raises:
         NotFound: the owner has no such dataset.
     """
     data = lock_dataset(conn, owner=owner, dataset_id=dataset_id)
+    if not dry_run:
+        keep_dataset(conn, dataset_id)
     run_id = new_id("run")
     conn.execute(
         insert(run).values(
@@ -125,12 +135,14 @@ def create_run(  # one parameter an option
             owner=owner,
             dataset_id=dataset_id,
             name=None if name is None else storable(name),
+            dry_run=dry_run,
             method=spec.method,
             spec=spec.as_dict(),
             revision=revision,
             blocks_per_unit=settings.blocks_per_unit,
             units_in_flight=settings.units_in_flight,
             max_attempts=settings.max_attempts,
+            cache_snapshot=cast(func.pg_current_snapshot(), Text) if spec.cache and not dry_run else None,
             event_seq=1,
         )
     )
@@ -184,12 +196,14 @@ def list_runs(  # one parameter a filter
 def newest_run(
     conn: Connection, *, owner: str, dataset_id: str | None = None, method: Method | None = None
 ) -> Run:
-    """The owner's newest run that neither failed nor was cancelled.
+    """The owner's newest run that neither failed nor was cancelled; a dry run has no scores and is none.
 
     Raises:
         NotFound: there is none.
     """
-    statement = _newest_first(owner, dataset_id).where(run.c.status.not_in(STOPPED))
+    statement = _newest_first(owner, dataset_id).where(
+        run.c.status.not_in(STOPPED), ~run.c.dry_run
+    )
     if method is not None:
         statement = statement.where(run.c.method == method)
     row = conn.execute(statement.limit(1)).one_or_none()
@@ -251,8 +265,8 @@ def waits_for(conn: Connection, run: Run) -> str | None:
         if run.offer.queue in listened:
             return None
         return (
-            f"No running worker offers {run.model} on {run.engine} in {run.dtype}. Start one with "
-            f"`winnow worker --queues score`, with {run.model} in WINNOW_MODELS."
+            f"No running worker offers {run.offer.model} on {run.engine} in {run.dtype}. Start one with "
+            f"`winnow worker --queues score --engine {run.engine}`, with {run.offer.model} in WINNOW_MODELS."
         )
     if QUEUE_IO in listened:
         return None
@@ -314,9 +328,13 @@ def _run(row: Row[Any]) -> Run:
         rows_done=int(row.rows_live),
         rows_scored=row.rows_scored,
         rows_rejected=row.rows_rejected,
+        rows_cached=row.rows_cached,
+        cache_snapshot=row.cache_snapshot,
         error=ErrorInfo.read(row.error),
         warnings=tuple(row.warnings),
         summary=row.summary,
+        dry_run=row.dry_run,
+        estimate=None if row.estimate is None else Estimate(**row.estimate),
         created_at=row.created_at.timestamp(),
         started_at=unix(row.started_at),
         finished_at=unix(row.finished_at),

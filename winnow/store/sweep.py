@@ -28,10 +28,10 @@ from winnow.messages import Wakeup
 from winnow.settings import Settings
 from winnow.store import progress, units
 from winnow.store.clock import clock, seconds
-from winnow.store.events import add_event
-from winnow.store.tables import dataset, idempotency_key, run, work, worker
+from winnow.store.span_losses import forget_losses
+from winnow.store.tables import idempotency_key, run, work, worker
 from winnow.store.values import ErrorInfo
-from winnow.store.work import fail_subject
+from winnow.store.work import fail_subject, stopped, tell_retry
 from winnow.store.workers_registry import LIVE_WITHIN_S
 
 REPUBLISH_CAP_S = 300.0
@@ -63,6 +63,7 @@ def sweep(conn: Connection, settings: Settings) -> SweepResult:
     due = _publish_due(conn)
     finalised = _finalise_complete(conn)
     _forget_old(conn)
+    forgotten = forget_losses(conn, days=settings.cache_days)
     counts = {
         "cancelled": cancelled,
         "failed": failed,
@@ -70,6 +71,7 @@ def sweep(conn: Connection, settings: Settings) -> SweepResult:
         "message_lost": len(lost),
         "published": len(due),
         "finalised": len(finalised),
+        "forgotten": forgotten,
     }
     return SweepResult(wakeups=[*expired, *lost, *due, *finalised], counts=counts)
 
@@ -79,33 +81,29 @@ def _expired() -> ColumnElement[bool]:
 
 
 def _locked(which: ColumnElement[bool]) -> Select[tuple[int]]:
-    """Ids of units that nobody else holds, in the order in which their runs may be locked."""
+    """Ids of units that nobody else holds, in the order in which what they are for may be locked."""
     return (
         select(work.c.id)
         .where(which)
-        .order_by(work.c.run_id, work.c.id)
+        .order_by(work.c.run_id, work.c.fine_tune_id, work.c.id)
         .limit(_BATCH)
         .with_for_update(of=work, skip_locked=True)
     )
 
 
 def _cancel_stopped(conn: Connection) -> int:
-    """Units of runs that are over and of datasets that are gone, unless a worker still holds them."""
-    stopped = or_(
-        exists().where(run.c.id == work.c.run_id, run.c.status.in_(progress.STOPPED)),
-        exists().where(dataset.c.id == work.c.dataset_id, dataset.c.deleted_at.is_not(None)),
-    )
+    """Units of what is over, paused or gone, unless a worker still holds them."""
     open_ = or_(work.c.state == "queued", _expired())
     cancelled = conn.execute(
         update(work)
-        .where(work.c.id.in_(_locked(and_(open_, stopped))))
+        .where(work.c.id.in_(_locked(and_(open_, stopped()))))
         .values(state="cancelled", finished_at=clock())
     )
     return cancelled.rowcount
 
 
 def _fail_exhausted(conn: Connection) -> int:
-    """Units whose last attempt was lost: their run or dataset fails, and says so."""
+    """Units whose last attempt was lost: their run, fine-tune or dataset fails, and says so."""
     exhausted = and_(_expired(), work.c.attempt >= work.c.max_attempts)
     failed = conn.execute(
         update(work)
@@ -135,9 +133,8 @@ def _requeue_expired(conn: Connection) -> list[Wakeup]:
         .returning(work)
     ).all()
     for unit in sorted(requeued, key=_lock_order):
-        if unit.run_id is not None:
-            told = f"A worker went silent. Its {unit.kind} work goes to another one."
-            add_event(conn, unit.run_id, "run.retry", told, {"attempt": unit.attempt})
+        told = f"A worker went silent. Its {unit.kind} work goes to another one."
+        tell_retry(conn, unit, told, attempt=unit.attempt)
     return units.wakeups(requeued)
 
 
@@ -216,9 +213,9 @@ def _lost_worker(unit: Row[Any]) -> ErrorInfo:
     return ErrorInfo(
         code="worker_lost",
         message=f"A unit of {unit.kind} work was tried {unit.attempt} times, and each time its worker went silent."
-        f"{last} Look at the workers' logs and memory, then start the run again.",
+        f"{last} Look at the workers' logs and memory, then start it again.",
     )
 
 
 def _lock_order(unit: Row[Any]) -> tuple[str, int]:
-    return unit.run_id or "", unit.id
+    return unit.run_id or unit.fine_tune_id or "", unit.id

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
@@ -74,6 +76,8 @@ dataset = Table(
     Column("rows_rejected", BigInteger),
     Column("num_blocks", Integer),
     Column("error", JSONB),
+    # False while nothing but dry runs has asked for it: then it is removed with the last of them.
+    Column("kept", Boolean, nullable=False, server_default=text("true")),
     _time("created_at", nullable=False),
     _time("deleted_at"),
     CheckConstraint("status IN ('ingesting', 'ready', 'failed')", name="status"),
@@ -87,6 +91,7 @@ dataset = Table(
         postgresql_where=text("deleted_at IS NULL"),
     ),
     Index("ix_dataset_owner_created", "owner", "created_at", "id"),
+    Index("ix_dataset_not_kept", "id", postgresql_where=text("NOT kept AND deleted_at IS NULL")),
 )
 
 # Rows that could not even be read as an example: they get no score in any run of the dataset.
@@ -100,7 +105,8 @@ rejection = Table(
 )
 
 # status: queued -> ingesting -> scoring -> finalizing -> completed, and from each of the first four -> failed |
-# cancelled. `progress.move` is the only place that changes it, and each change is an event.
+# cancelled. A dry run goes from scoring to completed. `progress.move` is the only place that changes it, and each
+# change is an event.
 run = Table(
     "run",
     metadata,
@@ -125,6 +131,13 @@ run = Table(
     Column("rows_done", BigInteger, nullable=False, server_default=_ZERO),
     Column("rows_scored", BigInteger, nullable=False, server_default=_ZERO),
     Column("rows_rejected", BigInteger, nullable=False, server_default=_ZERO),
+    # Rows whose losses all came from the cache, and which transactions had been committed when the run was made: what
+    # they stored is what the run may use. Null: the run uses no cache.
+    Column("rows_cached", BigInteger, nullable=False, server_default=_ZERO),
+    Column("cache_snapshot", Text),
+    # A dry run scores nothing and ends with an estimate.
+    Column("dry_run", Boolean, nullable=False, server_default=text("false")),
+    Column("estimate", JSONB),
     Column("error", JSONB),
     Column("warnings", JSONB, nullable=False, server_default=text("'[]'")),
     Column("summary", JSONB),
@@ -143,6 +156,7 @@ run = Table(
     CheckConstraint("blocks_done <= blocks", name="blocks_done"),
     Index("ix_run_owner_created", "owner", "created_at", "id"),
     Index("ix_run_dataset", "dataset_id"),
+    Index("ix_run_dry", "finished_at", postgresql_where=text("dry_run AND deleted_at IS NULL")),
     Index(
         "ix_run_active",
         "status",
@@ -169,6 +183,93 @@ score = Table(
     CheckConstraint("score <> 'NaN'", name="score_is_a_number"),
 )
 
+# Losses of spans that runs of an owner have computed. They belong to no dataset: the key is a hash of token ids
+# (winnow.proxy.span_cache), and no text comes back from it.
+span_loss = Table(
+    "span_loss",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("nll", Double, nullable=False),
+    Column("num_tokens", Integer, nullable=False),
+    # Number of the transaction: with run.cache_snapshot it says whether the loss was there when the run was made.
+    Column("stored_by", BigInteger, nullable=False),
+    # A day, not a moment, so that an entry is written at most once a day however often it is used.
+    Column("used_on", Date, nullable=False, server_default=text("CURRENT_DATE")),
+    CheckConstraint("nll < 'Infinity'", name="nll_is_finite"),
+    Index("ix_span_loss_used_on", "used_on"),
+)
+
+# Files of an owner: uploads, and what a fine-tune left. `blob` is where the bytes lie. deleted_at hides one at once; a
+# purge unit removes it.
+file = Table(
+    "file",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("blob", Text, nullable=False),
+    _time("created_at", nullable=False),
+    _time("deleted_at"),
+    Index("ix_file_owner_created", "owner", "created_at", "id"),
+)
+
+# status: validating_files -> queued -> running -> succeeded, paused in between, and from each of them -> failed |
+# cancelled. `fine_tune_progress.move` is the only place that changes it, and each change is an event.
+fine_tune = Table(
+    "fine_tune",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("spec", JSONB, nullable=False),
+    Column("training_file", Text, nullable=False),
+    Column("validation_file", Text),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("status", Text, nullable=False, server_default=text("'validating_files'")),
+    Column("max_attempts", Integer, nullable=False),
+    # What validation found: rows to train on, and where they come from. Null until then.
+    Column("rows", BigInteger),
+    Column("provenance", JSONB, nullable=False, server_default=text("'{}'")),
+    # What has been told of the training. A step is told once, also if it is done twice after a crash.
+    Column("step", Integer, nullable=False, server_default=_ZERO),
+    Column("total_steps", Integer),
+    Column("trained_tokens", BigInteger, nullable=False, server_default=_ZERO),
+    Column("hyperparameters", JSONB, nullable=False, server_default=text("'{}'")),
+    _time("estimated_finish"),
+    # What the model is called in a later /score, and the blob folder of its files.
+    Column("fine_tuned_model", Text),
+    Column("result", Text),
+    Column("result_files", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("metrics", JSONB),
+    Column("error", JSONB),
+    Column("event_seq", Integer, nullable=False, server_default=_ZERO),
+    _time("created_at", nullable=False),
+    _time("started_at"),
+    _time("finished_at"),
+    CheckConstraint(
+        "status IN ('validating_files', 'queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')",
+        name="status",
+    ),
+    Index("ix_fine_tune_owner_created", "owner", "created_at", "id"),
+    Index("uq_fine_tune_model", "fine_tuned_model", unique=True),
+)
+
+# Where a fine-tune can go on. `folder` is null once the files were removed: only the newest are kept.
+fine_tune_checkpoint = Table(
+    "fine_tune_checkpoint",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("fine_tune_id", ForeignKey("fine_tune.id", ondelete="CASCADE"), nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("metrics", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("folder", Text),
+    _time("created_at", nullable=False),
+    Index("uq_fine_tune_checkpoint_step", "fine_tune_id", "step", unique=True),
+)
+
 # A unit of work. state: queued -> running (claim) -> done (finish)
 #                                 running -> queued (release, failed attempt, expired lease)
 #                                 running | queued -> failed (permanent, or out of attempts) | cancelled
@@ -178,10 +279,12 @@ work = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("kind", Text, nullable=False),
-    # What the unit is about: a dataset or a run. A purge outlives it, hence the two foreign keys are null there.
+    # What the unit is about: a dataset, a run or a fine-tune. A purge outlives it, hence the foreign keys are null
+    # there.
     Column("subject", Text, nullable=False),
     Column("dataset_id", ForeignKey("dataset.id", ondelete="CASCADE")),
     Column("run_id", ForeignKey("run.id", ondelete="CASCADE")),
+    Column("fine_tune_id", ForeignKey("fine_tune.id", ondelete="CASCADE")),
     Column("first_block", Integer, nullable=False, server_default=_ZERO),
     Column("num_blocks", Integer, nullable=False, server_default=_ZERO),
     Column("queue", Text, nullable=False),
@@ -220,13 +323,20 @@ work = Table(
         unique=True,
         postgresql_where=text("kind = 'ingest' AND state IN ('queued', 'running')"),
     ),
+    # A fine-tune is in one pair of hands at a time, however often it is paused and resumed.
+    Index(
+        "uq_work_fine_tune",
+        "fine_tune_id",
+        unique=True,
+        postgresql_where=text("state IN ('queued', 'running')"),
+    ),
     Index("ix_work_run", "run_id", "state"),
     Index("ix_work_dataset", "dataset_id"),
     Index("ix_work_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
     Index("ix_work_queued", "published_at", postgresql_where=text("state = 'queued'")),
 )
 
-# Numbered per subject without a gap, by the subject's own counter (run.event_seq).
+# Numbered per subject without a gap, by the subject's own counter (run.event_seq, fine_tune.event_seq).
 event = Table(
     "event",
     metadata,

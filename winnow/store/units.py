@@ -1,7 +1,8 @@
 """Units of work as rows: adding them, telling workers about them, taking them back.
 
-Lock order, everywhere in the store: the unit that is being worked on, its dataset, its runs (in the order of their
-ids), then other units, and those only with SKIP LOCKED. Hence nobody waits in a circle.
+Lock order, everywhere in the store: the unit that is being worked on, the losses that it stores (in the order of their
+keys), its dataset or fine-tune, its runs (in the order of their ids), then other units, and those only with SKIP
+LOCKED. Hence nobody waits in a circle.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ def enqueue(  # the columns of a unit
     subject: str,
     dataset_id: str | None = None,
     run_id: str | None = None,
+    fine_tune_id: str | None = None,
+    queue: str = QUEUE_IO,
     max_attempts: int = IO_ATTEMPTS,
 ) -> list[Wakeup]:
-    """Add one unit for the `io` queue; none if the one of its kind that may exist is there already."""
+    """Add one unit and note it as published; none if the one of its kind that may exist is there already."""
     added = conn.execute(
         upsert(work)
         .values(
@@ -50,7 +53,8 @@ def enqueue(  # the columns of a unit
             subject=subject,
             dataset_id=dataset_id,
             run_id=run_id,
-            queue=QUEUE_IO,
+            fine_tune_id=fine_tune_id,
+            queue=queue,
             max_attempts=max_attempts,
             published_at=clock(),
             publishes=1,
@@ -115,12 +119,9 @@ def mark_published(
     return wakeups(marked)
 
 
-def cancel_queued(
-    conn: Connection, *, run_id: str | None = None, dataset_id: str | None = None
-) -> None:
-    """Cancel the units that nobody works on. A unit that is being claimed right now learns at its next renewal."""
-    subject = work.c.run_id == run_id if run_id is not None else work.c.dataset_id == dataset_id
-    queued = select(work.c.id).where(subject, work.c.state == "queued")
+def cancel_queued(conn: Connection, which: ColumnElement[bool]) -> None:
+    """Cancel those of some units that nobody works on. One that is being claimed now learns at its next renewal."""
+    queued = select(work.c.id).where(which, work.c.state == "queued")
     conn.execute(
         update(work)
         .where(work.c.id.in_(queued.with_for_update(skip_locked=True)))

@@ -11,19 +11,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorInfo:
-    """Why something failed: a stable code, and a sentence for people."""
+    """Why something failed: a stable code, a sentence for people, and the option to change if it is one."""
 
     code: str
     message: str
+    param: str | None = None
 
     def as_dict(self) -> dict[str, str]:
         """The error as it is stored."""
-        return {"code": self.code, "message": storable(self.message)}
+        told = {"code": self.code, "message": storable(self.message)}
+        return told if self.param is None else told | {"param": self.param}
 
     @classmethod
     def read(cls, stored: Mapping[str, Any] | None) -> ErrorInfo | None:
         """The error that was stored, if there was one."""
-        return None if stored is None else cls(code=stored["code"], message=stored["message"])
+        if stored is None:
+            return None
+        return cls(code=stored["code"], message=stored["message"], param=stored.get("param"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

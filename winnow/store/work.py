@@ -12,21 +12,23 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, and_, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, insert, or_, select, update
 
 from winnow.errors import LeaseLost
+from winnow.estimate import Estimate
 from winnow.messages import Wakeup
 from winnow.records.example import Rejection
 from winnow.scores import RowScore
-from winnow.store import progress, units
+from winnow.store import fine_tune_progress, progress, units
 from winnow.store.clock import clock, seconds
 from winnow.store.events import add_event
 from winnow.store.purge import remove_rows
 from winnow.store.scores import store_scores
-from winnow.store.tables import dataset, rejection, run, work
+from winnow.store.span_losses import NO_CACHE, CacheUse, keep_losses
+from winnow.store.tables import dataset, fine_tune, rejection, run, work
 from winnow.store.values import ErrorInfo, storable
 
-Kind = Literal["ingest", "score", "finalise", "purge"]
+Kind = Literal["ingest", "score", "estimate", "finalise", "prepare", "train", "purge"]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 BACKOFF_BASE_S = 1.0
@@ -38,7 +40,7 @@ _REJECTION_BATCH = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A unit that this worker holds until its lease runs out; `subject` is the id of a dataset or a run."""
+    """A unit that this worker holds until its lease runs out; `subject` is the id of what it is for."""
 
     work_id: int
     kind: Kind
@@ -67,7 +69,7 @@ def claim(
                 and_(work.c.state == "queued", work.c.available_at <= clock()),
                 and_(work.c.state == "running", work.c.lease_expires_at < clock()),
             ),
-            ~_stopped(),
+            ~stopped(),
         )
         .values(
             state="running",
@@ -95,7 +97,7 @@ def claim(
 
 
 def renew(conn: Connection, claim: Claim, *, lease_s: float, rows_done: int) -> bool:
-    """Keep the lease, store how many rows are done, and return whether the work was cancelled meanwhile.
+    """Keep the lease, store how many rows are done, and return whether the work was stopped meanwhile.
 
     Raises:
         LeaseLost: someone else took the unit over.
@@ -104,12 +106,24 @@ def renew(conn: Connection, claim: Claim, *, lease_s: float, rows_done: int) -> 
         update(work)
         .where(_held(claim))
         .values(lease_expires_at=clock() + seconds(lease_s), rows_done=rows_done)
-        .returning(_stopped().label("cancelled"))
+        .returning(stopped().label("stopped"))
     ).one_or_none()
     if row is None:
         raise LeaseLost
-    cancelled: bool = row.cancelled
-    return cancelled
+    told_to_stop: bool = row.stopped
+    return told_to_stop
+
+
+def hold(conn: Connection, claim: Claim) -> Row[Any]:
+    """The unit, kept from being taken over until the transaction ends: what is written beside it counts.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    row = conn.execute(select(work).where(_held(claim)).with_for_update()).one_or_none()
+    if row is None:
+        raise LeaseLost
+    return row
 
 
 def release(conn: Connection, claim: Claim) -> list[Wakeup]:
@@ -118,7 +132,7 @@ def release(conn: Connection, claim: Claim) -> list[Wakeup]:
     Raises:
         LeaseLost: someone else took the unit over.
     """
-    row = _close(
+    row = close(
         conn,
         claim,
         "queued",
@@ -139,12 +153,12 @@ def fail_attempt(
     Raises:
         LeaseLost: someone else took the unit over.
     """
-    if permanent or claim.attempt >= claim.max_attempts:
-        row = _close(conn, claim, "failed", error=error.as_dict(), finished_at=clock())
-        fail_subject(conn, row, error)
-        return []
-    delay_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (claim.attempt - 1))
-    row = _close(
+    attempt = hold(conn, claim).attempt
+    if permanent or attempt >= claim.max_attempts:
+        row = close(conn, claim, "failed", error=error.as_dict(), finished_at=clock())
+        return fail_subject(conn, row, error)
+    delay_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (attempt - 1))
+    row = close(
         conn,
         claim,
         "queued",
@@ -153,9 +167,8 @@ def fail_attempt(
         available_at=clock() + seconds(delay_s),
         published_at=None,
     )
-    if row.run_id is not None:
-        told = f"Attempt {claim.attempt} of {claim.max_attempts} at {row.kind} work failed: {error.message}"
-        add_event(conn, row.run_id, "run.retry", told, {"attempt": claim.attempt, "in_s": delay_s})
+    told = f"Attempt {attempt} of {claim.max_attempts} at {row.kind} work failed: {error.message}"
+    tell_retry(conn, row, told, attempt=attempt, in_s=delay_s)
     return [] if row.kind != "score" else units.publish_window(conn, row.run_id)
 
 
@@ -175,7 +188,7 @@ def finish_ingest(  # the facts of a dataset
     Raises:
         LeaseLost: someone else took the unit over.
     """
-    row = _close(conn, claim, "done", rows_done=rows_read, finished_at=clock())
+    row = close(conn, claim, "done", rows_done=rows_read, finished_at=clock())
     conn.execute(
         update(dataset)
         .where(dataset.c.id == row.dataset_id)
@@ -193,22 +206,39 @@ def finish_ingest(  # the facts of a dataset
     return [wakeup for run_id in waiting for wakeup in progress.start_scoring(conn, run_id)]
 
 
-def finish_score(conn: Connection, claim: Claim, scores: Sequence[RowScore]) -> list[Wakeup]:
+def finish_score(
+    conn: Connection, claim: Claim, scores: Sequence[RowScore], use: CacheUse = NO_CACHE
+) -> list[Wakeup]:
     """Keep the scores of a unit, count it on its run, and let the run go on: more units, or the finalise.
+
+    `use` says what the unit took from the owner's cache of losses and what it leaves there.
 
     Raises:
         LeaseLost: someone else took the unit over.
     """
-    row = _close(conn, claim, "done", rows_done=len(scores), finished_at=clock())
-    if conn.scalar(select(run.c.status).where(run.c.id == row.run_id)) != "scoring":
+    row = close(conn, claim, "done", rows_done=len(scores), finished_at=clock())
+    of_run = conn.execute(select(run.c.status, run.c.owner).where(run.c.id == row.run_id)).one()
+    if of_run.status != "scoring":
         return []
     store_scores(conn, row.run_id, scores)
-    counted = conn.execute(_counted(row, scores)).one_or_none()
+    keep_losses(conn, owner=of_run.owner, use=use)
+    counted = conn.execute(_counted(row, scores, use)).one_or_none()
     if counted is None:
         return []
     if counted.blocks_done == counted.blocks:
         return progress.start_finalising(conn, row.run_id, max_attempts=row.max_attempts)
     return units.publish_window(conn, row.run_id)
+
+
+def finish_estimate(conn: Connection, claim: Claim, estimate: Estimate) -> list[Wakeup]:
+    """The dry run has its estimate, and is complete.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    row = close(conn, claim, "done", rows_done=estimate.rows_sampled, finished_at=clock())
+    progress.complete_dry(conn, row.run_id, estimate=estimate.as_dict())
+    return []
 
 
 def finish_finalise(
@@ -219,7 +249,7 @@ def finish_finalise(
     Raises:
         LeaseLost: someone else took the unit over.
     """
-    row = _close(conn, claim, "done", finished_at=clock())
+    row = close(conn, claim, "done", finished_at=clock())
     progress.complete(conn, row.run_id, summary=summary, warnings=warnings)
     return []
 
@@ -230,14 +260,24 @@ def finish_purge(conn: Connection, claim: Claim) -> None:
     Raises:
         LeaseLost: someone else took the unit over.
     """
-    row = _close(conn, claim, "done", finished_at=clock())
+    row = close(conn, claim, "done", finished_at=clock())
     remove_rows(conn, row.subject)
 
 
-def fail_subject(conn: Connection, unit: Row[Any], error: ErrorInfo) -> None:
-    """Fail what a failed unit was for: its run, or its dataset and the runs that wait for it."""
+def tell_retry(conn: Connection, unit: Row[Any], message: str, **data: Any) -> None:
+    """Tell those who follow the run or fine-tune of a unit that it is tried again."""
+    if unit.run_id is not None:
+        add_event(conn, unit.run_id, "run.retry", message, data)
+    elif unit.fine_tune_id is not None:
+        fine_tune_progress.tell(conn, unit.fine_tune_id, [("fine_tune.retry", message, data)])
+
+
+def fail_subject(conn: Connection, unit: Row[Any], error: ErrorInfo) -> list[Wakeup]:
+    """Fail what a failed unit was for: its run, its fine-tune, or its dataset and the runs that wait for it."""
     if unit.run_id is not None:
         progress.fail_run(conn, unit.run_id, error)
+    elif unit.fine_tune_id is not None:
+        return fine_tune_progress.fail(conn, unit.fine_tune_id, error)
     elif unit.dataset_id is not None:
         conn.execute(
             update(dataset)
@@ -246,6 +286,7 @@ def fail_subject(conn: Connection, unit: Row[Any], error: ErrorInfo) -> None:
         )
         for run_id in progress.runs_waiting_for(conn, unit.dataset_id):
             progress.fail_run(conn, run_id, error)
+    return []
 
 
 def _held(claim: Claim) -> Any:
@@ -256,15 +297,24 @@ def _held(claim: Claim) -> Any:
     )
 
 
-def _stopped() -> Any:
-    """The run of the unit was cancelled or has failed, or its dataset was deleted."""
+def stopped() -> ColumnElement[bool]:
+    """What a unit is for was cancelled, paused or deleted, or has failed: nobody should work on it."""
     return or_(
         exists().where(run.c.id == work.c.run_id, run.c.status.in_(progress.STOPPED)),
+        exists().where(
+            fine_tune.c.id == work.c.fine_tune_id,
+            fine_tune.c.status.in_(fine_tune_progress.STOPPED),
+        ),
         exists().where(dataset.c.id == work.c.dataset_id, dataset.c.deleted_at.is_not(None)),
     )
 
 
-def _close(conn: Connection, claim: Claim, state: State, **values: Any) -> Row[Any]:
+def close(conn: Connection, claim: Claim, state: State, **values: Any) -> Row[Any]:
+    """Take the unit out of the worker's hands, in `state`.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
     row = conn.execute(
         update(work)
         .where(_held(claim))
@@ -280,6 +330,8 @@ def _note_start(conn: Connection, unit: Row[Any]) -> None:
     if unit.kind == "score":
         first = (run.c.id == unit.run_id) & run.c.scoring_at.is_(None)
         conn.execute(update(run).where(first).values(scoring_at=clock()))
+    elif unit.kind == "train":
+        fine_tune_progress.move(conn, unit.fine_tune_id, "running", "Training begins.")
     elif unit.kind == "ingest":
         # A run that is being created on this dataset either is seen here, or sees this claim.
         conn.execute(select(dataset.c.id).where(dataset.c.id == unit.dataset_id).with_for_update())
@@ -287,7 +339,7 @@ def _note_start(conn: Connection, unit: Row[Any]) -> None:
             progress.move(conn, run_id, "ingesting", "The dataset is being read.")
 
 
-def _counted(unit: Row[Any], scores: Sequence[RowScore]) -> Any:
+def _counted(unit: Row[Any], scores: Sequence[RowScore], use: CacheUse) -> Any:
     num_scored = sum(one.reason is None for one in scores)
     return (
         update(run)
@@ -297,6 +349,7 @@ def _counted(unit: Row[Any], scores: Sequence[RowScore]) -> Any:
             rows_done=run.c.rows_done + len(scores),
             rows_scored=run.c.rows_scored + num_scored,
             rows_rejected=run.c.rows_rejected + len(scores) - num_scored,
+            rows_cached=run.c.rows_cached + use.num_rows_found,
         )
         .returning(run.c.blocks_done, run.c.blocks)
     )

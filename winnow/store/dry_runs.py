@@ -1,0 +1,54 @@
+"""What a dry run leaves: nothing but its record, and that for an hour.
+
+Both steps belong to the sweeper, so they hold for dry runs that failed or were cancelled too.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, exists, select, update
+
+from winnow.messages import Wakeup
+from winnow.store import units
+from winnow.store.clock import clock, seconds
+from winnow.store.progress import ACTIVE
+from winnow.store.runs import delete_run
+from winnow.store.tables import dataset, run, work
+
+KEEP_S = 3600.0
+
+_BATCH = 100
+
+
+def drop_uploads(conn: Connection) -> list[Wakeup]:
+    """Hide datasets that nothing but dry runs has asked for, once these are over, and have them purged."""
+    uploaded = ~dataset.c.kept & dataset.c.deleted_at.is_(None)
+    locked = select(dataset.c.id).where(uploaded).order_by(dataset.c.id).limit(_BATCH)
+    ids = conn.scalars(locked.with_for_update(skip_locked=True)).all()
+    # A statement of its own: under the lock it sees every run that was made on them.
+    busy = exists().where(run.c.dataset_id == dataset.c.id, run.c.status.in_(ACTIVE))
+    dropped = conn.scalars(
+        update(dataset)
+        .where(dataset.c.id.in_(ids), ~busy)
+        .values(deleted_at=clock())
+        .returning(dataset.c.id)
+    ).all()
+    for dataset_id in dropped:
+        units.cancel_queued(conn, work.c.dataset_id == dataset_id)
+    return [
+        wakeup
+        for dataset_id in dropped
+        for wakeup in units.enqueue(conn, kind="purge", subject=dataset_id)
+    ]
+
+
+def drop_records(conn: Connection) -> list[Wakeup]:
+    """Delete dry runs that ended more than an hour ago."""
+    old = select(run.c.id, run.c.owner).where(
+        run.c.dry_run, run.c.deleted_at.is_(None), run.c.finished_at < clock() - seconds(KEEP_S)
+    )
+    locked = old.order_by(run.c.id).limit(_BATCH).with_for_update(skip_locked=True)
+    return [
+        wakeup
+        for run_id, owner in conn.execute(locked).all()
+        for wakeup in delete_run(conn, owner=owner, run_id=run_id)
+    ]

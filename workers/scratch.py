@@ -1,0 +1,48 @@
+"""Folders on the worker's own disk for one piece of work, gone when it ends, whatever happens.
+
+    {root}/{random}/        the folder
+    {root}/{random}.lock    held by the process that uses it; the kernel takes it back from one that is killed
+
+So what a killed worker left is known by its free lock, and the next worker on the machine removes it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from filelock import FileLock, Timeout
+
+log = structlog.get_logger()
+
+
+@contextmanager
+def scratch(root: Path) -> Iterator[Path]:
+    """An empty folder below `root`, for as long as the block lasts."""
+    root.mkdir(parents=True, exist_ok=True)
+    folder = root / secrets.token_hex(8)
+    lock_file = folder.with_suffix(".lock")
+    with FileLock(lock_file):
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock_file.unlink(missing_ok=True)
+
+
+def remove_abandoned(root: Path) -> None:
+    """Remove the folders of processes that are gone."""
+    for lock_file in root.glob("*.lock"):
+        folder = lock_file.with_suffix("")
+        try:
+            with FileLock(lock_file, blocking=False):
+                shutil.rmtree(folder, ignore_errors=True)
+                lock_file.unlink(missing_ok=True)
+        except Timeout:
+            continue
+        log.info("abandoned folder removed", folder=str(folder))
