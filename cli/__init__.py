@@ -15,7 +15,21 @@ from collections.abc import Sequence
 
 import typer
 
-from cli import db, demo, keys, models, score, select, serve, sweep, worker, worker_health
+from cli import (
+    agree,
+    db,
+    demo,
+    fine_tune,
+    jobs,
+    keys,
+    models,
+    score,
+    select,
+    serve,
+    sweep,
+    worker,
+    worker_health,
+)
 from winnow.errors import EngineError, ServiceError, WinnowError
 
 EXIT_FAILED = 1
@@ -47,6 +61,8 @@ app = typer.Typer(
 for command in (
     score.score,
     select.select,
+    agree.agree,
+    fine_tune.fine_tune,
     demo.demo,
     serve.serve,
     worker.worker,
@@ -55,6 +71,7 @@ for command in (
     models.models,
 ):
     app.command()(command)
+app.add_typer(jobs.app)
 app.add_typer(db.app)
 app.add_typer(keys.app)
 

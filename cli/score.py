@@ -54,6 +54,8 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     max_score: options.MaxScore = None,
     seed: options.Seed = 42,
     order: options.Order = "original",
+    per: options.Per = None,
+    stratify: options.Stratify = None,
     include_scores: options.IncludeScores = False,
     input_format: options.InputFormat = "auto",
     output: options.Output = None,
@@ -76,16 +78,17 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from winnow.scores import ScoreTable
 
     settings = read_settings()
+    chosen = engine or settings.default_engine
     spec = RunSpec.make(
         method=method,
         model=model or settings.models[0],
-        engine=engine or settings.default_engine,
+        engine=chosen,
         dtype=dtype or settings.dtype,
         template=template,
         convention=convention,
         statistic=statistic,
         max_length=max_length,
-        token_budget=settings.token_budget,
+        token_budget=settings.budget_of(chosen),
     )
     if output is None and (ratio, count) != (None, None):
         raise InvalidOption(
@@ -105,6 +108,8 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
             max_score=max_score,
             seed=seed,
             order=order,
+            per=per,
+            stratify=stratify,
         )
     scores_format = None if scores is None else _check_scores_file(scores, source, output)
     started = time.monotonic()
@@ -116,7 +121,7 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
             report.say_rejections(first, dataset.rows_read)
             _write(scores, scores_format, ScoreTable.from_rows(_rejected(dataset.rejections())))
             raise NoUsableRows
-        loaded = load_engine(spec, device=settings.device, threads=threads or settings.threads)
+        loaded = load_engine(spec, settings=settings, threads=threads or settings.threads)
         table = local.score_rows(dataset.blocks, engine=loaded, spec=spec)
         report.say_scores(table, seconds=time.monotonic() - started)
         _write(scores, scores_format, table)

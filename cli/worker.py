@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from winnow.errors import ConfigurationError
+from winnow.spec import EngineName
 
 
 def worker(
@@ -17,6 +18,13 @@ def worker(
         int | None,
         typer.Option(
             min=1, help="CPU threads; several workers on one machine must share its cores."
+        ),
+    ] = None,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(
+            help="What this worker computes with; default: WINNOW_ENGINE. vllm needs an environment of its own, and a "
+            "process a GPU: CUDA_VISIBLE_DEVICES=0 winnow worker --queues score --engine vllm"
         ),
     ] = None,
     models: Annotated[
@@ -37,7 +45,7 @@ def worker(
 
     if with_parent:
         end_with_parent()
-    settings = read_settings(models=models)
+    settings = read_settings(models=models, engine=engine)
     if settings.database_url is None:
         raise ConfigurationError(
             "A worker is for a service: set WINNOW_DATABASE_URL, WINNOW_BROKER_URL and WINNOW_BLOB_URL. "

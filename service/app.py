@@ -10,6 +10,8 @@ from fastapi import FastAPI
 
 from service import errors, health, openapi
 from service.datasets import endpoints as datasets
+from service.files import endpoints as files
+from service.fine_tuning import endpoints as fine_tuning
 from service.metrics import Metrics
 from service.models import endpoints as models
 from service.observe import RequestObserver
@@ -25,9 +27,19 @@ from winnow.store.blobs import Blobs
 from winnow.store.session import Database
 
 DESCRIPTION = """Scores instruction-tuning data with a small proxy language model and hands back the part worth
-training on: `POST /score` a dataset, follow the run, read `/subsets?ratio=0.1`."""
+training on: `POST /score` a dataset, follow the run, read `/subsets?ratio=0.1`. Under `/v1`, in OpenAI's shapes, a
+subset becomes a model: the `openai` package drives it."""
 
-ROUTERS = (score.router, runs.router, subsets.router, datasets.router, models.router, health.router)
+ROUTERS = (
+    score.router,
+    runs.router,
+    subsets.router,
+    datasets.router,
+    files.router,
+    fine_tuning.router,
+    models.router,
+    health.router,
+)
 
 
 class State(TypedDict):

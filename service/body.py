@@ -14,9 +14,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
@@ -25,11 +29,42 @@ from winnow.errors import InputError, TooLarge, UnknownFormat
 
 HEAD_BYTES = 64 * 1024
 MAX_OBJECT_BYTES = 16 * 1024**2
+MAX_JSON_BYTES = 1024**2
+"""A request that carries no dataset."""
+
 MULTIPART_SLACK_BYTES = 1024**2
 """What boundaries, headers and option fields may add to the largest upload."""
 
 RECORD_FIELDS = {"instruction", "prompt", "messages", "conversations"}
 ENCODINGS = {"", "identity", "gzip", "zstd"}
+
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+async def read_json(request: Request, kind: type[Asked]) -> Asked:
+    """The JSON body of a request, whatever Content-Type it came under.
+
+    Raises:
+        TooLarge: it is longer than such a request can be.
+        RequestValidationError: it is no JSON, or not of this kind; each problem names its place.
+    """
+    text = bytearray()
+    async for chunk in request.stream():
+        text += chunk
+        if len(text) > MAX_JSON_BYTES:
+            raise TooLarge(f"The body may have {MAX_JSON_BYTES} bytes.")
+    with located_in_body():
+        return kind.model_validate_json(bytes(text))
+
+
+@contextmanager
+def located_in_body() -> Iterator[None]:
+    """What pydantic refuses in here was found in the body of the request."""
+    try:
+        yield
+    except ValidationError as error:
+        located = [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors()]
+        raise RequestValidationError(located) from error
 
 
 class Body:

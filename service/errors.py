@@ -43,7 +43,7 @@ HEADERS: dict[type[errors.WinnowError], dict[str, str]] = {
     errors.ScoresNotReady: {"Retry-After": "2"},
     errors.NotAuthenticated: {"WWW-Authenticate": "Bearer"},
     # A client that retries 409 by itself would wait for a state that never changes back.
-    errors.RunNotUsable: {"x-should-retry": "false"},
+    errors.Conflict: {"x-should-retry": "false"},
 }
 
 

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.errors import Problem
+from service.fine_tuning.schemas import CreateFineTune
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {
@@ -77,6 +78,24 @@ SCORE_BODY: dict[str, Any] = {
 }
 
 
+FINE_TUNE_BODY: dict[str, Any] = {
+    "application/json": {"schema": {"$ref": "#/components/schemas/CreateFineTune"}}
+}
+
+FILE_BODY: dict[str, Any] = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["file", "purpose"],
+            "properties": {
+                "file": {"type": "string", "format": "binary"},
+                "purpose": {"type": "string", "enum": ["fine-tune"]},
+            },
+        }
+    }
+}
+
+
 def accepts(content: dict[str, Any]) -> dict[str, Any]:
     """The request body of an operation that reads it as a stream."""
     return {"requestBody": {"content": content, "required": True}}
@@ -88,7 +107,7 @@ def streams(description: str, *media_types: str) -> dict[int | str, dict[str, An
 
 
 def install(app: FastAPI) -> None:
-    """Give `app` a document with the error schema in it, built when it is first asked for."""
+    """Give `app` a document with the schemas that no signature shows, built when it is first asked for."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -96,8 +115,9 @@ def install(app: FastAPI) -> None:
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
             schemas = built["components"]["schemas"]
-            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= {**problem.pop("$defs"), "Problem": problem}
+            for kind in (Problem, CreateFineTune):
+                schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas |= {**schema.pop("$defs"), kind.__name__: schema}
             app.openapi_schema = built
         return app.openapi_schema
 

@@ -1,12 +1,15 @@
-"""Which proxy models a run may use, and what their files are if they are here. No model is loaded."""
+"""Which models a run or a fine-tuning job may use, and what their files are if they are here. No model is loaded."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from service.resources import Resources
 from winnow.errors import ModelNotAllowed
 from winnow.proxy.models import BUNDLED, resolve, revision
 from winnow.settings import Settings
+from winnow.store.fine_tunes import find_model
+from winnow.training.names import is_fine_tuned
 
 
 def local_revision(model: str) -> str | None:
@@ -20,6 +23,20 @@ def local_revision(model: str) -> str | None:
     if model != BUNDLED and not Path(model).is_dir():
         return None
     return revision(resolve(model))
+
+
+def check_scorable(model: str, resources: Resources, *, owner: str) -> None:
+    """Refuse a model that may not score for this owner: one not offered, or fine-tuned by nobody or by another.
+
+    Raises:
+        ModelNotAllowed: the message names those that may be used.
+        NotFound: no job of the owner made this fine-tuned model.
+    """
+    if not is_fine_tuned(model):
+        check_allowed(model, resources.settings)
+        return
+    with resources.database.transaction() as connection:
+        find_model(connection, owner=owner, name=model)
 
 
 def check_allowed(model: str, settings: Settings) -> None:

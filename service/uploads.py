@@ -1,27 +1,27 @@
-"""A dataset on its way in: sniffed, hashed, limited and written while it arrives.
+"""A dataset or a training file on its way in: sniffed, hashed, limited and written while it arrives.
 
-The bytes go to the blob folder of a fresh dataset id, under a temporary name until the last one is there. An unknown
-format is refused from the first 64 KiB. When the request has ended, however it ended, the file stays only if the
-database now knows a dataset of that id: a known dataset sent again, a replayed request, a refused option and a failed
-commit all leave nothing behind.
+The bytes go to the blob folder of a fresh id, under a temporary name until the last one is there. An unknown format is
+refused from the first 64 KiB. When the request has ended, however it ended, the file stays only if the database now
+knows an object of that id: a known dataset sent again, a replayed request, a refused option and a failed commit all
+leave nothing behind.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, Generic, TypeVar
 
 import structlog
 from anyio import CancelScope, to_thread
 from fastapi import Request
 from fastapi.concurrency import contextmanager_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from service.body import HEAD_BYTES, Body
+from service.body import HEAD_BYTES, Body, located_in_body
 from service.errors import DATABASE_AWAY
 from service.resources import Resources
 from winnow.errors import InvalidOption, NotFound, TooLarge
@@ -54,14 +54,41 @@ class UploadOptions(BaseModel):
     )
 
 
-Options = TypeVar("Options", bound=UploadOptions)
+Options = TypeVar("Options", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Where uploads of one kind lie, and how the database is asked whether it knows one: `find` raises NotFound."""
+
+    folder: str
+    filename: str
+    new_id: Callable[[], str]
+    find: Callable[[Connection, str, str], object]
+
+    def folder_of(self, upload_id: str) -> str:
+        """What is deleted with the upload."""
+        return f"{self.folder}/{upload_id}"
+
+    def path(self, upload_id: str) -> str:
+        """Where the bytes of an upload lie as they were sent."""
+        return f"{self.folder_of(upload_id)}/{self.filename}"
+
+
+def _find_dataset(connection: Connection, owner: str, dataset_id: str) -> object:
+    return datasets.get_dataset(connection, owner=owner, dataset_id=dataset_id)
+
+
+DATASETS = Room(
+    folder="datasets", filename="upload", new_id=partial(new_id, "ds"), find=_find_dataset
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A dataset that lies in the blob store under `datasets/{dataset_id}/upload`."""
+    """Bytes that lie in the blob store under the path that their room has for `id`."""
 
-    dataset_id: str
+    id: str
     sha256: str
     size_bytes: int
     filename: str | None
@@ -69,7 +96,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received(Generic[Options]):
-    """What came in: options from the query and the body together, and a dataset if there was one."""
+    """What came in: options from the query and the body together, and a file if there was one."""
 
     options: Options
     upload: Upload | None
@@ -80,14 +107,14 @@ class Received(Generic[Options]):
         return {"options": self.options.model_dump(mode="json"), "sha256": sha256}
 
 
-def upload_path(dataset_id: str) -> str:
-    """Where the bytes of a dataset lie as they were sent."""
-    return f"datasets/{dataset_id}/upload"
-
-
 @asynccontextmanager
 async def receive(
-    request: Request, resources: Resources, *, owner: str, query: Options
+    request: Request,
+    resources: Resources,
+    *,
+    owner: str,
+    query: Options,
+    room: Room = DATASETS,
 ) -> AsyncIterator[Received[Options]]:
     """Read the body of `request` to its end.
 
@@ -102,24 +129,25 @@ async def receive(
         max_bytes=settings.max_upload_bytes,
         option_names=frozenset(type(query).model_fields),
     )
-    upload = await _store(body, resources, given=query.format)
+    given = query.format if isinstance(query, UploadOptions) else "auto"
+    upload = await _store(body, resources, room, given=given)
     try:
         yield Received(options=_merge(query, body.options), upload=upload)
     finally:
         if upload is not None:
             with CancelScope(shield=True):
-                await to_thread.run_sync(_discard_unless_known, resources, owner, upload.dataset_id)
+                await to_thread.run_sync(_discard_unless_known, resources, room, owner, upload.id)
 
 
-async def _store(body: Body, resources: Resources, *, given: str) -> Upload | None:
+async def _store(body: Body, resources: Resources, room: Room, *, given: str) -> Upload | None:
     chunks = body.chunks()
     first = await anext(chunks, None)
     if first is None:
         return None
-    dataset_id = new_id("ds")
+    upload_id = room.new_id()
     try:
         async with contextmanager_in_threadpool(
-            resources.blobs.write(upload_path(dataset_id))
+            resources.blobs.write(room.path(upload_id))
         ) as file:
             writer = _Writer(file, max_bytes=resources.settings.max_upload_bytes)
             pending = bytearray(first)
@@ -131,10 +159,10 @@ async def _store(body: Body, resources: Resources, *, given: str) -> Upload | No
             await to_thread.run_sync(writer.write, bytes(pending), _given(body, given))
     except BaseException:
         with CancelScope(shield=True):
-            await to_thread.run_sync(resources.blobs.delete_tree, f"datasets/{dataset_id}")
+            await to_thread.run_sync(resources.blobs.delete_tree, room.folder_of(upload_id))
         raise
     return Upload(
-        dataset_id=dataset_id,
+        id=upload_id,
         sha256=writer.hash.hexdigest(),
         size_bytes=writer.size_bytes,
         filename=body.filename and body.filename[:MAX_NAME],
@@ -153,7 +181,7 @@ def create_dataset(
     return datasets.create_dataset(
         connection,
         owner=owner,
-        dataset_id=upload.dataset_id,
+        dataset_id=upload.id,
         name=options.name or upload.filename,
         sha256=upload.sha256,
         size_bytes=upload.size_bytes,
@@ -181,7 +209,7 @@ class _Writer:
             self._given = given
         self.size_bytes += len(piece)
         if self.size_bytes > self._max_bytes:
-            raise TooLarge(f"The dataset is larger than {self._max_bytes} bytes.")
+            raise TooLarge(f"The file is larger than {self._max_bytes} bytes.")
         self.hash.update(piece)
         self._file.write(piece)
 
@@ -190,25 +218,22 @@ def _given(body: Body, given: str) -> str:
     return str(body.options.get("format", given))
 
 
-def _discard_unless_known(resources: Resources, owner: str, dataset_id: str) -> None:
+def _discard_unless_known(resources: Resources, room: Room, owner: str, upload_id: str) -> None:
     try:
         with resources.database.transaction() as connection:
-            datasets.get_dataset(connection, owner=owner, dataset_id=dataset_id)
+            room.find(connection, owner, upload_id)
     except NotFound:
-        resources.blobs.delete_tree(f"datasets/{dataset_id}")
+        resources.blobs.delete_tree(room.folder_of(upload_id))
     except DATABASE_AWAY as error:
         # The request may have been committed; a file too many is the lesser evil.
-        log.warning("upload.kept", dataset=dataset_id, error=str(error))
+        log.warning("upload.kept", upload=upload_id, error=str(error))
 
 
 def _merge(query: Options, body: Mapping[str, object]) -> Options:
     """The options of both places; a value of the body goes through the same checks as one of the query."""
     kind = type(query)
-    try:
+    with located_in_body():
         posted = kind.model_validate(body)
-    except ValidationError as error:
-        located = [{**entry, "loc": ("body", *entry["loc"])} for entry in error.errors()]
-        raise RequestValidationError(located) from error
     for name in query.model_fields_set & posted.model_fields_set:
         if getattr(query, name) != getattr(posted, name):
             raise InvalidOption(

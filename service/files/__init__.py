@@ -1,1 +1,1 @@
-"""The room for uploaded files in OpenAI's shapes. Nothing is served from here yet."""
+"""Files in OpenAI's shapes: training data that was uploaded, and what fine-tuning jobs left."""

@@ -1,1 +1,1 @@
-"""The room for fine-tuning jobs in OpenAI's shapes. Nothing is served from here yet."""
+"""Fine-tuning jobs in OpenAI's shapes: what the stock `openai` client creates, follows and cancels."""

@@ -1,4 +1,4 @@
-"""How a model looks over HTTP."""
+"""How a model looks over HTTP: in our shape, and in OpenAI's."""
 
 from __future__ import annotations
 
@@ -16,12 +16,24 @@ class OfferView(BaseModel):
 
 
 class ModelView(BaseModel):
-    """A proxy model that a run may use; without offers its runs wait for a worker."""
+    """A model that a run may use; without offers its runs wait for a worker."""
 
     id: str = Field(examples=["winnow-mini"])
     object: Literal["model"] = "model"
     default: bool
+    base: str | None = Field(
+        None, description="What a fine-tuned model rests on; null for those that may be fine-tuned."
+    )
     revision: str | None = Field(
         description="Hash of the model's files; null if they are not on the gateway's machine."
     )
     offers: list[OfferView]
+
+
+class OpenAIModelView(BaseModel):
+    """A model as `openai.models` knows it; `created` is 0 for the models of the installation."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str

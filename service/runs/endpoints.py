@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from fastapi.sse import EventSourceResponse
 
 from service.auth import Owner
+from service.events import STREAM_ANSWERS, LastEventId, stream_response, wants_stream
 from service.openapi import streams
 from service.pages import After, AfterNumber, Limit, List, LongLimit
 from service.resources import Gateway
-from service.runs.events import look, stream
+from service.runs.agreement import AgreementView, compare_runs
+from service.runs.events import look
 from service.runs.results import (
     MEDIA_TYPES,
     histogram,
@@ -74,10 +76,7 @@ def cancel(gateway: Gateway, owner: Owner, run_id: str) -> RunView:
     "/{run_id}/events",
     operation_id="list_events",
     response_model=List[EventView],
-    responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        204: {"description": "The stream has ended; do not reconnect."},
-    },
+    responses=STREAM_ANSWERS,
 )
 def events(
     request: Request,
@@ -85,19 +84,14 @@ def events(
     owner: Owner,
     run_id: str,
     after: Annotated[int, Query(ge=0, description="Events after this number.")] = 0,
-    last_event_id: Annotated[
-        int | None, Header(ge=0, description="Where a stream was left.")
-    ] = None,
+    last_event_id: LastEventId = None,
 ) -> List[EventView] | Response:
     """What happened to a run. With `Accept: text/event-stream` as it happens, until the run ends."""
-    first = look(gateway, owner=owner, run_id=run_id, after=last_event_id or after)
-    if "text/event-stream" not in request.headers.get("accept", ""):
-        return List(data=[EventView.of(event) for event in first.events], has_more=first.more)
-    if last_event_id and first.over and not first.events:
-        return Response(status_code=204)
-    live = stream(gateway, owner=owner, run_id=run_id, after=last_event_id or after)
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(live, headers=headers)
+    look_after = partial(look, gateway, owner, run_id)
+    if wants_stream(request):
+        return stream_response(look_after, EventView.of, after=after, last_event_id=last_event_id)
+    page = look_after(last_event_id or after)
+    return List(data=[EventView.of(event) for event in page.events], has_more=page.more)
 
 
 @router.get(
@@ -132,6 +126,12 @@ def scores(
     headers = {"Content-Disposition": f'attachment; filename="{run.id}-scores.{format}"'}
     lines = stream_scores(gateway.blobs, run, format=format)
     return StreamingResponse(lines, media_type=MEDIA_TYPES[format], headers=headers)
+
+
+@router.get("/{run_id}/agreement/{other_id}", operation_id="get_agreement")
+def get_agreement(gateway: Gateway, owner: Owner, run_id: str, other_id: str) -> AgreementView:
+    """How far two completed runs over one dataset rank its rows alike, beside what answer length explains."""
+    return compare_runs(gateway, run_id, other_id, owner=owner)
 
 
 @router.get("/{run_id}/histogram", operation_id="get_histogram")

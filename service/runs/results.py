@@ -28,8 +28,8 @@ UPPER_PERCENTILE = 99
 """Where a histogram ends unless told otherwise: the few highest scores would squeeze all others into one bin."""
 
 
-def require_completed(run: Run) -> None:
-    """Refuse a run whose scores are not all there.
+def require_completed(run: Run, *, param: str = "run") -> None:
+    """Refuse a run whose scores are not all there; `param` is what named it.
 
     Raises:
         ScoresNotReady: it still works.
@@ -40,13 +40,13 @@ def require_completed(run: Run) -> None:
         raise RunNotUsable(
             f"The run {run.id} has {run.status.replace('cancelled', 'been cancelled')}{reason}. "
             "Start another with POST /score.",
-            param="run",
+            param=param,
         )
     if run.status != "completed":
         raise ScoresNotReady(
             f"The run {run.id} is {run.status}: {run.rows_done} of {run.rows or 'its'} rows are scored. "
             "Ask again after Retry-After seconds.",
-            param="run",
+            param=param,
         )
 
 

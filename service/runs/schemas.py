@@ -26,15 +26,20 @@ class RunOptions(BaseModel):
     max_length: int | None
     token_budget: int
     seed: int
+    cache: bool
 
 
 class RunCounts(BaseModel):
-    """How far a run is; rows and blocks are null until the dataset is read."""
+    """How far a run is; rows and blocks are null until the dataset is read.
+
+    `rows_cached` needed no computation, because earlier runs had computed their losses.
+    """
 
     rows: int | None
     rows_done: int
     rows_scored: int
     rows_rejected: int
+    rows_cached: int
     blocks: int | None
     blocks_done: int
 
@@ -87,6 +92,7 @@ class RunView(BaseModel):
                 rows_done=run.rows_done,
                 rows_scored=run.rows_scored,
                 rows_rejected=run.rows_rejected,
+                rows_cached=run.rows_cached,
                 blocks=run.blocks,
                 blocks_done=run.blocks_done,
             ),

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from service.auth import Owner
 from service.idempotency import Created, IdempotencyKey, create_once
 from service.openapi import SCORE_BODY, accepts
-from service.proxies import check_allowed, local_revision
+from service.proxies import check_scorable, local_revision
 from service.resources import Gateway
 from service.runs.schemas import RunView
 from service.score.schemas import ScoreOptions
@@ -49,7 +49,7 @@ def score(
     The answer comes before the work is done: follow `Location` until `status` is `completed`, then read `/subsets`.
     """
     spec = received.options.spec(gateway.settings)
-    check_allowed(spec.model, gateway.settings)
+    check_scorable(spec.model, gateway, owner=owner)
     revision = local_revision(spec.model)
 
     def start(connection: Connection) -> Created:

@@ -28,7 +28,8 @@ class ScoreOptions(UploadOptions):
     )
     method: Method = Field("ifd", description="What to measure.")
     model: str | None = Field(
-        None, description="Proxy model, one of GET /models; default: the first of them."
+        None,
+        description="Proxy model, one of GET /models, those that you fine-tuned too; default: the first of them.",
     )
     engine: Literal["auto"] | EngineName = Field("auto", description="What computes the losses.")
     dtype: Dtype | None = Field(
@@ -47,21 +48,29 @@ class ScoreOptions(UploadOptions):
     )
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of methods that draw at random.")
 
+    cache: bool | None = Field(
+        None,
+        description="Whether losses that your earlier runs computed are used; default: WINNOW_CACHE, which is on. "
+        "Off where the last digits must be those of a fresh run.",
+    )
+
     def spec(self, settings: Settings) -> RunSpec:
         """The run that these options describe on this installation.
 
         Raises:
             InvalidOption: options contradict each other.
         """
+        engine = settings.default_engine if self.engine == "auto" else self.engine
         return RunSpec.make(
             method=self.method,
             model=self.model or settings.models[0],
-            engine=settings.default_engine if self.engine == "auto" else self.engine,
+            engine=engine,
             dtype=self.dtype or settings.dtype,
             template=self.template,
             convention=self.convention,
             statistic=self.statistic,
             max_length=self.max_length,
-            token_budget=settings.token_budget,
+            token_budget=settings.budget_of(engine),
             seed=self.seed,
+            cache=settings.cache if self.cache is None else self.cache,
         )

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from openai import OpenAI
 from sqlalchemy import text
 
 from service.app import create_app
@@ -78,6 +79,14 @@ def live(app: FastAPI, make_key: Callable[[str], str]) -> Iterator[httpx.Client]
         finally:
             server.should_exit = True
             thread.join()
+
+
+@pytest.fixture
+def openai(live: httpx.Client) -> Iterator[OpenAI]:
+    """OpenAI's own client, unchanged, asked by `alice`; it does not repeat what failed."""
+    key = live.headers["Authorization"].removeprefix("Bearer ")
+    with OpenAI(base_url=f"{live.base_url}/v1", api_key=key, max_retries=0) as client:
+        yield client
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ JSONL = b'{"instruction": "a", "output": "b"}\n'
         ("GET", "/runs?status=lost", {}, 422, "invalid_option"),
         ("GET", "/subsets?ratio=2", {}, 422, "invalid_option"),
         ("GET", "/subsets?ratio=0.1&format=label_studio", {}, 422, "invalid_option"),
-        ("GET", "/subsets?ratio=0.1&per=source", {}, 422, "invalid_option"),
+        ("GET", "/subsets?ratio=0.1&per=line", {}, 422, "invalid_option"),
         ("POST", "/score", {"content": b"\x00\x01"}, 415, "unknown_format"),
         ("POST", "/datasets", {}, 422, "invalid_option"),
         ("GET", "/runs", {"headers": {"Authorization": "Bearer x"}}, 401, "not_authenticated"),
@@ -197,6 +197,8 @@ def test_a_number_that_no_column_can_hold_is_an_error_of_the_caller(
 def test_the_table_of_statuses_knows_every_error_that_a_caller_can_cause() -> None:
     ours = {errors.WinnowError, errors.EngineError, errors.LeaseLost, errors.ConfigurationError}
     ours |= {errors.DependencyMissing, errors.ServiceUnreachable, errors.ServiceError}
+    ours |= {errors.OutOfMemory, errors.NonFiniteLoss}
+    ours |= {errors.OutOfMemory, errors.NonFiniteLoss}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     listed = [kind for kind in kinds if any(issubclass(kind, entry) for entry in STATUS)]
     assert {kind for kind in kinds if kind not in listed} == ours

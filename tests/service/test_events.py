@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from service.runs import events
+from service import events
 from tests.service.conftest import RECORDS
 
 STREAM = {"Accept": "text/event-stream"}

@@ -26,6 +26,9 @@ class Case(NamedTuple):
 
 
 DATA = {"content": b'{"instruction": "bob asks", "output": "alice answers"}'}
+FILE = {"files": {"file": ("train.jsonl", DATA["content"]), "purpose": (None, "fine-tune")}}
+ON_FILE = {"json": {"model": "winnow-mini", "training_file": "{file_id}"}}
+ON_SUBSET = {"json": {"model": "winnow-mini", "training_file": "subset:{run_id}?ratio=0.5"}}
 CASES = [
     Case("POST", "/score", 202, 202, DATA),
     Case("POST", "/score?dataset={dataset_id}", 202, 404),
@@ -36,6 +39,7 @@ CASES = [
     Case("GET", "/runs/{run_id}/scores", 200, 404),
     Case("GET", "/runs/{run_id}/scores?format=jsonl", 200, 404),
     Case("GET", "/runs/{run_id}/histogram", 200, 404),
+    Case("GET", "/runs/{run_id}/agreement/{other_id}", 200, 404),
     Case("POST", "/runs/{run_id}/cancel", 409, 404),
     Case("DELETE", "/runs/{run_id}", 204, 404),
     Case("GET", "/subsets?ratio=0.5", 200, 404),
@@ -50,23 +54,56 @@ CASES = [
     Case("GET", "/datasets/{dataset_id}/rejections", 200, 404),
     Case("DELETE", "/datasets/{dataset_id}", 204, 404),
     Case("GET", "/models", 200, 200),
+    Case("GET", "/v1/models", 200, 200),
+    Case("POST", "/v1/files", 200, 200, FILE),
+    Case("GET", "/v1/files", 200, 200),
+    Case("GET", "/v1/files?after={file_id}", 200, 404),
+    Case("GET", "/v1/files/{file_id}", 200, 404),
+    Case("GET", "/v1/files/{file_id}/content", 200, 404),
+    Case("HEAD", "/v1/files/{file_id}/content", 200, 404),
+    Case("DELETE", "/v1/files/{file_id}", 200, 404),
+    Case("POST", "/v1/fine_tuning/jobs", 200, 404, ON_FILE),
+    Case("POST", "/v1/fine_tuning/jobs", 200, 404, ON_SUBSET),
+    Case("GET", "/v1/fine_tuning/jobs", 200, 200),
+    Case("GET", "/v1/fine_tuning/jobs?after={job_id}", 200, 404),
+    Case("GET", "/v1/fine_tuning/jobs/{job_id}", 200, 404),
+    Case("GET", "/v1/fine_tuning/jobs/{job_id}/events", 200, 404),
+    Case("GET", "/v1/fine_tuning/jobs/{job_id}/checkpoints", 200, 404),
+    Case("POST", "/v1/fine_tuning/jobs/{job_id}/cancel", 200, 404),
+    Case("POST", "/v1/fine_tuning/jobs/{job_id}/pause", 200, 404),
+    Case("POST", "/v1/fine_tuning/jobs/{job_id}/resume", 200, 404),
 ]
 OPEN = ["/", "/healthz", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.json"]
 
 
+@pytest.fixture
+def ids(client: TestClient, finished_run: dict[str, Any]) -> dict[str, str]:
+    """One of each of alice's objects."""
+    file_id = client.post("/v1/files", **FILE).json()["id"]
+    asked = {"model": "winnow-mini", "training_file": file_id}
+    return {
+        "run_id": finished_run["id"],
+        "other_id": finished_run["id"],
+        "dataset_id": finished_run["dataset"],
+        "file_id": file_id,
+        "job_id": client.post("/v1/fine_tuning/jobs", json=asked).json()["id"],
+    }
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.method} {case.path}")
 def test_what_belongs_to_another_owner_does_not_exist(
-    client: TestClient, bob: dict[str, str], finished_run: dict[str, Any], case: Case
+    client: TestClient, bob: dict[str, str], ids: dict[str, str], case: Case
 ) -> None:
-    path = case.path.format(run_id=finished_run["id"], dataset_id=finished_run["dataset"])
-    anonymous = client.request(case.method, path, headers={"Authorization": ""}, **case.send)
+    path = case.path.format(**ids)
+    send = filled(case.send, ids)
+    anonymous = client.request(case.method, path, headers={"Authorization": ""}, **send)
     assert anonymous.status_code == 401
     assert anonymous.headers["WWW-Authenticate"] == "Bearer"
-    stranger = client.request(case.method, path, headers=bob, **case.send)
+    stranger = client.request(case.method, path, headers=bob, **send)
     assert stranger.status_code == case.bob, stranger.text
-    if case.bob == 200 and case.path != "/models":
+    if case.method == "GET" and case.bob == 200 and not case.path.endswith("/models"):
         assert stranger.json()["data"] == []
-    owner = client.request(case.method, path, **case.send)
+    owner = client.request(case.method, path, **send)
     assert owner.status_code == case.alice, owner.text
 
 
@@ -101,6 +138,13 @@ def test_the_embedded_mode_knows_one_owner_and_no_keys(settings: Settings) -> No
     with TestClient(embedded) as client:
         run = client.post("/score", **DATA).json()
         assert [each["id"] for each in client.get("/runs").json()["data"]] == [run["id"]]
+
+
+def filled(send: Mapping[str, Any], ids: Mapping[str, str]) -> dict[str, Any]:
+    """What is sent, with alice's ids in a JSON body."""
+    if "json" not in send:
+        return dict(send)
+    return {"json": {name: value.format(**ids) for name, value in send["json"].items()}}
 
 
 def routes(of: list[Any]) -> Iterator[tuple[str, str]]:

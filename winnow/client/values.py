@@ -1,0 +1,210 @@
+"""What goes into the client and what comes out of it, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, TypedDict
+
+from pydantic import TypeAdapter
+
+Data = Path | str | BinaryIO | Iterable[Mapping[str, Any]]
+"""A dataset: the path of a file, an open binary file, or records."""
+
+
+class UploadOptions(TypedDict, total=False):
+    """Options of every upload: see `POST /datasets` in the API."""
+
+    name: str
+    format: Literal["auto", "json", "jsonl", "csv", "tsv", "parquet"]
+
+
+class ScoreOptions(UploadOptions, total=False):
+    """Options of a run: see `POST /score` in the API."""
+
+    method: str
+    model: str
+    engine: str
+    dtype: str
+    template: str
+    convention: str
+    statistic: str
+    max_length: int
+    seed: int
+    cache: bool
+
+
+class SubsetOptions(TypedDict, total=False):
+    """Which rows and in which form: see `GET /subsets` in the API. Exactly one of `ratio` and `count`."""
+
+    run: str
+    dataset: str
+    method: str
+    ratio: float
+    count: int
+    strategy: Literal["top", "bottom", "random"]
+    min_score: float
+    max_score: float
+    seed: int
+    order: Literal["original", "score"]
+    per: Literal["source"]
+    stratify: Literal["length", "source"]
+    include: Literal["scores"]
+    format: Literal["jsonl", "json", "csv", "parquet"]
+
+
+class FineTuneOptions(TypedDict, total=False):
+    """Options of a fine-tuning job: see `POST /v1/fine_tuning/jobs` in the API; ours stand beside OpenAI's."""
+
+    n_epochs: int
+    batch_size: int
+    learning_rate_multiplier: float
+    seed: int
+    suffix: str
+    metadata: dict[str, str]
+    adapter: Literal["lora", "none"]
+    lora_rank: int
+    lora_alpha: int
+    lora_dropout: float
+    target_modules: list[str]
+    dtype: Literal["auto", "float32", "bfloat16"]
+    max_length: int
+    template: Literal["auto", "plain", "alpaca", "chat"]
+    packing: bool
+    gradient_checkpointing: bool
+    processes: int
+    merge: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A subset that was written to a file, and where it came from."""
+
+    path: Path
+    run: str
+    num_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why something failed; `param` is the option to change, if it is one."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Bytes that were posted, once per owner; counts are None until they are read. Times are unix seconds."""
+
+    id: str
+    name: str | None
+    sha256: str
+    size_bytes: int
+    format: str | None
+    status: str
+    rows_read: int | None
+    rows_usable: int | None
+    rows_rejected: int | None
+    error: Problem | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How far a run is; rows and blocks are None until the dataset is read.
+
+    `rows_cached` needed no computation, because earlier runs had computed their losses.
+    """
+
+    rows: int | None
+    rows_done: int
+    rows_scored: int
+    rows_rejected: int
+    blocks: int | None
+    blocks_done: int
+    rows_cached: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run; `waits_for` says why nothing happens, if so. Times are unix seconds, rates rows a second."""
+
+    id: str
+    name: str | None
+    status: str
+    dataset: str
+    method: str
+    model: str
+    revision: str | None
+    window: int | None
+    options: dict[str, Any]
+    counts: Counts
+    rows_per_s: float | None
+    eta_s: float | None
+    waits_for: str | None
+    summary: dict[str, Any] | None
+    warnings: list[str]
+    error: Problem | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """Training data that was uploaded, or a part of what a fine-tuning job left."""
+
+    id: str
+    filename: str
+    bytes: int
+    purpose: str
+    sha256: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How far a job is; `waits_for` says why nothing happens, if so."""
+
+    options: dict[str, Any]
+    step: int
+    total_steps: int | None
+    waits_for: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTune:
+    """A fine-tuning job. Times are unix seconds; hyperparameters are `auto` until training has decided."""
+
+    id: str
+    status: str
+    model: str
+    fine_tuned_model: str | None
+    training_file: str
+    validation_file: str | None
+    hyperparameters: dict[str, Any]
+    seed: int
+    trained_tokens: int | None
+    result_files: list[str]
+    error: Problem | None
+    estimated_finish: int | None
+    created_at: int
+    finished_at: int | None
+    winnow: Training
+    metadata: dict[str, str] | None = field(default=None)
+
+    @property
+    def over(self) -> bool:
+        """Whether the job can't change any more."""
+        return self.status in {"succeeded", "failed", "cancelled"}
+
+
+RUN = TypeAdapter(Run)
+DATASET = TypeAdapter(Dataset)
+FILE = TypeAdapter(File)
+FINE_TUNE = TypeAdapter(FineTune)
+"""They read the fields that this version knows; a newer service may send more."""
