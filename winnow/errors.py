@@ -19,6 +19,9 @@
     │   ├── UnsafeWeights         weights that are not safetensors
     │   └── RevisionMismatch      the weights are not those of the run
     ├── EngineError           the engine failed while it computed
+    ├── TrainingDied          the training process ended without a word
+    │   ├── OutOfMemory           training does not fit the memory of the device
+    │   └── NonFiniteLoss         the loss of a training step is not a number
     ├── LeaseLost             another worker took the unit over
     ├── ConfigurationError    settings contradict each other
     ├── ServiceUnreachable    no Winnow service answers at the address
@@ -151,6 +154,24 @@ class EngineError(WinnowError):
     """The engine failed while it computed losses."""
 
     code = "engine_error"
+
+
+class OutOfMemory(EngineError):
+    """Training ran out of memory. Lower max_length, set gradient_checkpointing, or use adapter=lora."""
+
+    code = "out_of_memory"
+
+
+class NonFiniteLoss(EngineError):
+    """The loss is not a number any more. Lower learning_rate_multiplier."""
+
+    code = "non_finite_loss"
+
+
+class TrainingDied(WinnowError):
+    """The training process was killed. If its machine ran out of memory, lower batch_size or max_length."""
+
+    code = "training_died"
 
 
 class LeaseLost(WinnowError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from winnow.errors import ConfigurationError
@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     blob_url: str | None = Field(
         None, description="Where files are kept: file:///... or s3://bucket/prefix"
     )
+    work_dir: Path | None = Field(
+        None,
+        description="Local disk for training jobs and fetched models; default: `work` in WINNOW_DATA_DIR.",
+    )
     host: str = Field("127.0.0.1", description="Address that the gateway listens on.")
     port: int = Field(8000, description="Port that the gateway listens on.")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -46,7 +50,9 @@ class Settings(BaseSettings):
         min_length=1,
         description="Models that may be used, separated by commas; the first is the default.",
     )
-    engine: Literal["auto", "torch"] = Field("auto", description="Engine of new runs.")
+    engine: Literal["auto"] | EngineName = Field(
+        "auto", description="Engine of new runs, and the one that a worker offers; auto is torch."
+    )
     dtype: Dtype = Field(
         "float32", description="Number format of new runs; float32 is what was published."
     )
@@ -55,6 +61,21 @@ class Settings(BaseSettings):
         None, ge=1, description="CPU threads of a worker; default: all cores."
     )
     token_budget: int = Field(1024, ge=64, description="Padded tokens in a batch of new runs.")
+    vllm_gpu_memory: float = Field(
+        0.8, gt=0, le=1, description="Share of a GPU's memory that a vllm worker takes at once."
+    )
+    vllm_batched_tokens: int = Field(
+        8192,
+        ge=64,
+        description="Tokens in a step of new runs on vllm; bounds its memory for logits.",
+    )
+    vllm_url: str | None = Field(
+        None, description="A running vLLM for engine vllm-server: http://host:8000"
+    )
+    vllm_api_key: SecretStr | None = Field(None, description="Its `--api-key`, if it has one.")
+    vllm_requests_in_flight: int = Field(
+        16, ge=1, description="Requests of a worker that the running vLLM has at a time."
+    )
     max_upload_bytes: int = Field(16 * GIB, ge=1, description="Largest upload, as sent.")
     max_record_bytes: int = Field(16 * MIB, ge=1024, description="Longest single record.")
     blocks_per_unit: int = Field(
@@ -65,6 +86,13 @@ class Settings(BaseSettings):
     )
     lease_s: float = Field(15.0, gt=0, description="A worker silent for so long has lost its unit.")
     max_attempts: int = Field(5, ge=1, description="Tries of a unit before its run fails.")
+    cache: bool = Field(
+        default=True,
+        description="Whether new runs use losses that earlier runs of their owner computed.",
+    )
+    cache_days: int = Field(
+        30, ge=1, description="Losses that nobody has used for so many days are forgotten."
+    )
     sweep_interval_s: float = Field(2.0, gt=0, description="How often the sweeper looks.")
     republish_after_s: float = Field(
         8.0, gt=0, description="A message not claimed for so long is sent again."
@@ -95,6 +123,11 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether this process keeps everything under `data_dir`."""
         return self.broker_url is None or self.broker_url.startswith(FOLDER_BROKER)
+
+    @property
+    def work_folder(self) -> Path:
+        """Where this machine keeps what it works on."""
+        return (self.work_dir or self.data_dir / "work").resolve()
 
     def embedded_at(self, database_url: str) -> Self:
         """The same settings with the three places filled in: a running Postgres, and folders of `data_dir`."""
@@ -137,6 +170,10 @@ class Settings(BaseSettings):
     def default_engine(self) -> EngineName:
         """What `auto` means for every worker of this installation."""
         return "torch" if self.engine == "auto" else self.engine
+
+    def budget_of(self, engine: EngineName) -> int:
+        """The token budget of new runs on an engine; a run keeps it, so its batches depend on no worker."""
+        return self.vllm_batched_tokens if engine == "vllm" else self.token_budget
 
 
 def settings_table() -> str:

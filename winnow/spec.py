@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, get_args
 from winnow.errors import InvalidOption
 
 Method = Literal["ifd"]
-EngineName = Literal["torch"]
+EngineName = Literal["torch", "vllm", "vllm-server"]
 Dtype = Literal["float32", "bfloat16"]
 Template = Literal["plain", "alpaca", "chat"]
 Convention = Literal["superfiltering", "paired"]
@@ -21,7 +21,11 @@ Statistic = Literal["ppl_ratio", "loss_ratio"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """Every option of a run. `max_length` None means the window of the model."""
+    """Every option of a run.
+
+    `max_length` None means the window of the model. `cache`: losses that earlier runs of the owner computed are used,
+    so the others are batched otherwise than in a fresh run (docs/decisions/0010).
+    """
 
     method: Method = "ifd"
     model: str = "winnow-mini"
@@ -33,6 +37,7 @@ class RunSpec:
     max_length: int | None = None
     token_budget: int = 1024
     seed: int = 42
+    cache: bool = False
 
     @classmethod
     def make(cls, *, convention: str | None = None, **options: Any) -> Self:
