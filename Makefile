@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+VLLM_VENV ?= .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
 DATA ?= ../shared/data
 
 # One thread per process: two torch processes of two threads each are many times slower than one after the other.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: venv demo test check format serve bench bench-mini bench-scoring train-mini sample wheel clean
+.PHONY: venv demo test test-vllm check format serve bench bench-mini bench-scoring train-mini sample wheel clean
 
 venv: $(VENV)/.installed
 
@@ -27,6 +29,18 @@ serve: venv
 
 test: venv
 	$(BIN)/pytest
+
+test-vllm: $(VLLM_VENV)/.installed
+	$(VLLM_BIN)/pytest tests/vllm
+
+# vLLM's CPU build, exactly as pinned and without a resolver, which would add torchvision, torchaudio and torchcodec for
+# CUDA: nothing here needs them, and beside a torch for CPUs they break transformers.
+$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	grep -v '^vllm==' constraints-vllm.txt >$(VLLM_VENV)/requirements.txt
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-compile -r $(VLLM_VENV)/requirements.txt
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
 
 check: venv
 	$(BIN)/ruff format --check .
@@ -60,5 +74,5 @@ wheel: venv
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:
-	rm -rf $(VENV) build dist winnow-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) build dist winnow-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

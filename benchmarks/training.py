@@ -15,7 +15,7 @@ import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.datasets import write_jsonl
 from benchmarks.report import Figure, table
@@ -48,7 +48,7 @@ class PeakMemory:
     mib: float = 0.0
     _stopped: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> PeakMemory:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._watch, daemon=True).start()
         return self
 
@@ -146,8 +146,8 @@ def _plain(folder: Path, records: list[dict[str, str]], learning_rate: float) ->
 def main() -> None:
     """Measure and print."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rows", type=int, default=512)
-    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--rows", type=int, default=160)
+    arguments.add_argument("--rounds", type=int, default=2)
     given = arguments.parse_args()
     print(table(measure(given.rows, given.rounds)))
 

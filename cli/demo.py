@@ -69,7 +69,7 @@ def _service(data_dir: Path | None) -> Iterator[Client]:
         listener = stack.enter_context(installation.listen("127.0.0.1", 0))
         settings = stack.enter_context(installation.embedded(settings))
         log = stack.enter_context((folder / LOG_NAME).open("ab"))
-        stack.enter_context(installation.background(settings, worker_log=log))
+        stack.enter_context(installation.background(settings, worker_log=log, trains=False))
         stack.enter_context(serving_in_thread(listener, settings))
         yield stack.enter_context(Client(installation.address(listener)))
 

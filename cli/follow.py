@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from winnow.client import Client, FineTune
 
 STEP = "fine_tune.step"
+QUEUED = "fine_tune.queued"
 EXIT_FAILED = 1
 
 Hear = Callable[[dict[str, Any]], None]
@@ -33,6 +34,8 @@ def follow(client: Client, job_id: str, output: Path | None) -> None:
         with _loss_line() as hear:
             for event in client.follow(job_id):
                 hear(event)
+                if event["winnow"]["type"] == QUEUED:
+                    _say_what_it_waits_for(client.job(job_id))
     except KeyboardInterrupt:
         to = "" if output is None else f" -o {output}"
         say(f"the job goes on; come back with: winnow jobs follow {job_id}{to}")
@@ -73,6 +76,11 @@ def words(data: dict[str, Any], valid_loss: float | None) -> str:
     )
 
 
+def _say_what_it_waits_for(job: FineTune) -> None:
+    if job.winnow.waits_for is not None:
+        say(job.winnow.waits_for)
+
+
 def _loss_line() -> AbstractContextManager[Hear]:
     return _live() if sys.stderr.isatty() else _lines()
 
@@ -93,7 +101,7 @@ def _live() -> Iterator[Hear]:
                 live.update(Text(words(event["data"], valid_loss)), refresh=True)
                 return
             valid_loss = event["data"].get("loss", valid_loss)
-            live.console.print(event["message"], markup=False)
+            say(event["message"])
 
         yield hear
 

@@ -51,15 +51,23 @@ def check_migrated(settings: Settings) -> None:
 
 
 @contextmanager
-def background(settings: Settings, *, worker_log: IO[bytes]) -> Iterator[None]:
-    """Run a worker process and a sweeper thread beside the caller.
+def background(settings: Settings, *, worker_log: IO[bytes], trains: bool = True) -> Iterator[None]:
+    """Run a worker process, one that trains, and a sweeper thread beside the caller.
+
+    Where nothing can train, jobs wait, and say for what.
 
     Raises:
         DependencyMissing: the worker could not score anything here.
     """
     if find_spec("torch") is None:
         raise DependencyMissing("A worker needs torch to score: pip install 'winnow[local]'.")
-    with WorkerProcess(settings, log=worker_log), _sweeper(settings):
+    with ExitStack() as stack:
+        stack.enter_context(WorkerProcess(settings, queues="io,score", log=worker_log))
+        if trains and find_spec("trl") is not None:
+            threads = _training_threads(settings)
+            trainer = WorkerProcess(settings, queues="train", threads=threads, log=worker_log)
+            stack.enter_context(trainer)
+        stack.enter_context(_sweeper(settings))
         yield
 
 
@@ -129,6 +137,13 @@ def _held(settings: Settings) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _training_threads(settings: Settings) -> int:
+    """Half of the cores: training lasts for long, and scoring beside it should not be many times slower."""
+    from workers.run import available_cores
+
+    return max(1, (settings.threads or available_cores()) // 2)
 
 
 @contextmanager

@@ -18,13 +18,14 @@ import fsspec
 import pyarrow as pa
 
 from cli.output import STDOUT
-from cli.progress import Advance, row_progress
+from cli.progress import row_progress
+from winnow.estimate import Estimate, estimate
 from winnow.proxy.engine import Engine
 from winnow.records.blocks import BlockReader, BlockWriter
-from winnow.records.example import BLOCK_ROWS, Rejection
+from winnow.records.example import Rejection
 from winnow.records.readers import read_records
 from winnow.scores import SCORE_SCHEMA, ScoreTable, score_batch
-from winnow.scoring import score_block
+from winnow.scoring import score_blocks
 from winnow.spec import RunSpec
 
 REPORT_EVERY_ROWS = 256
@@ -69,25 +70,25 @@ def stored(source: Path, *, given: str, max_record_bytes: int) -> Iterator[Datas
         )
 
 
+def estimate_rows(blocks: BlockReader, *, engine: Engine, spec: RunSpec) -> Estimate:
+    """What `score_rows` would do, from a sample, with progress."""
+    with row_progress("sampling") as advance:
+        return estimate(
+            blocks, engine=engine, spec=spec, on_rows=lambda done: advance(done, blocks.num_rows)
+        )
+
+
 def score_rows(blocks: BlockReader, *, engine: Engine, spec: RunSpec) -> ScoreTable:
     """A score or a rejection for every row, block after block, with progress."""
     with row_progress("scoring") as advance:
-        batches = list(_scored(blocks, engine, spec, advance))
-    return ScoreTable(pa.Table.from_batches(batches, schema=SCORE_SCHEMA))
-
-
-def _scored(
-    blocks: BlockReader, engine: Engine, spec: RunSpec, advance: Advance
-) -> Iterator[pa.RecordBatch]:
-    for block in range(blocks.num_blocks):
-        before = block * BLOCK_ROWS
-
-        def on_rows(done: int, before: int = before) -> None:
-            advance(before + done, blocks.num_rows)
-
-        yield score_batch(
-            score_block(blocks.outcomes(block), engine=engine, spec=spec, on_rows=on_rows)
+        scored = score_blocks(
+            map(blocks.outcomes, range(blocks.num_blocks)),
+            engine=engine,
+            spec=spec,
+            on_rows=lambda done: advance(done, blocks.num_rows),
         )
+        batches = [score_batch(outcomes) for outcomes in scored]
+    return ScoreTable(pa.Table.from_batches(batches, schema=SCORE_SCHEMA))
 
 
 def _opened(source: Path) -> AbstractContextManager[BinaryIO]:

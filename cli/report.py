@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from cli.progress import duration
 from cli.subset import SubsetRequest
+from winnow.estimate import Estimate
 from winnow.scores import ScoreTable
 from winnow.selection.ratio import MISLEADING, Selected
 
@@ -48,6 +49,25 @@ def say_scores(table: ScoreTable, *, seconds: float) -> None:
         misleading = np.count_nonzero(score >= MISLEADING) / len(score)
         say(f"score: median {np.median(score):.4f}; {misleading:.1%} at 1 or above")
     say(f"took {duration(seconds)}, {len(table) / seconds:,.0f} rows/s")
+
+
+def say_estimate(found: Estimate) -> None:
+    """What scoring would do, and how sure that is."""
+    if found.rows_sampled == found.rows:
+        say(f"read {found.rows:,} rows and encoded every one; nothing is written")
+    else:
+        say(f"read {found.rows:,} rows; scaled from {found.rows_sampled:,}; nothing is written")
+    say(f"would score {found.rows_scored:,}, {found.share_truncated:.1%} of them truncated")
+    say(f"would reject {found.rows_rejected:,} ({found.share_rejected:.1%})")
+    if found.rejected_by_reason:
+        say(f"rejected: {by_reason(found.rejected_by_reason)}")
+    say(
+        f"tokens to score: {found.tokens_conditioned:,} with the prompt, {found.tokens_direct:,} without; "
+        f"{found.tokens_read:,} to read"
+    )
+    if found.seconds is not None:
+        speed = f"{found.rows_per_s:,.0f} rows/s in {found.rows_timed:,} timed rows"
+        say(f"would take {duration(found.seconds)}: {speed}")
 
 
 def say_subset(request: SubsetRequest, selected: Selected) -> None:

@@ -66,6 +66,12 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         ),
     ] = None,
     threads: options.Threads = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Write nothing: estimate tokens, rejections and time from a sample."
+        ),
+    ] = False,
 ) -> None:
     """Score a file and keep the part worth training on; needs no server.
 
@@ -119,9 +125,14 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         if not dataset.rows_usable:
             first = ((each.row, each.reason, each.detail) for each in dataset.rejections())
             report.say_rejections(first, dataset.rows_read)
+            if dry_run:
+                raise NoUsableRows
             _write(scores, scores_format, ScoreTable.from_rows(_rejected(dataset.rejections())))
             raise NoUsableRows
         loaded = load_engine(spec, settings=settings, threads=threads or settings.threads)
+        if dry_run:
+            report.say_estimate(local.estimate_rows(dataset.blocks, engine=loaded, spec=spec))
+            return
         table = local.score_rows(dataset.blocks, engine=loaded, spec=spec)
         report.say_scores(table, seconds=time.monotonic() - started)
         _write(scores, scores_format, table)

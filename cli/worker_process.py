@@ -1,4 +1,4 @@
-"""The worker that `winnow serve` keeps: a process of its own, so that computing never holds up answering.
+"""A worker that `winnow serve` keeps: a process of its own, so that computing never holds up answering.
 
 It is started again when it dies, a little later each time it dies early. It ends with its parent: the child reads a
 pipe that only the parent holds open, so even a parent that was killed leaves nobody behind.
@@ -30,9 +30,14 @@ log = structlog.get_logger(__name__)
 
 
 class WorkerProcess:
-    """Keeps one worker alive for as long as the context lasts."""
+    """Keeps one worker alive for as long as the context lasts. `threads` None: all cores."""
 
-    def __init__(self, settings: Settings, *, log: IO[bytes]) -> None:
+    def __init__(
+        self, settings: Settings, *, queues: str, threads: int | None = None, log: IO[bytes]
+    ) -> None:
+        self._options = ["--queues", queues]
+        if threads is not None:
+            self._options += ["--threads", str(threads)]
         self._environment = os.environ | _variables(settings)
         self._log = log
         self._stopping = threading.Event()
@@ -69,18 +74,9 @@ class WorkerProcess:
             if self._stopping.is_set():
                 return None
             # A session of its own: Ctrl-C on the terminal reaches the parent, and the parent ends the worker.
-            self._child = subprocess.Popen(
+            self._child = subprocess.Popen(  # noqa: S603  # our own command
                 # -P: a file of the user's that is called cli.py, where they started us, is not ours.
-                [
-                    sys.executable,
-                    "-P",
-                    "-m",
-                    "cli",
-                    "worker",
-                    "--queues",
-                    "io,score",
-                    "--with-parent",
-                ],
+                [sys.executable, "-P", "-m", "cli", "worker", *self._options, "--with-parent"],
                 env=self._environment,
                 stdin=subprocess.PIPE,
                 # Celery says some things on standard output, which is not its own here.

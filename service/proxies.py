@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.resources import Resources
-from winnow.errors import ModelNotAllowed
+from winnow.errors import ModelNotAllowed, NotFound
 from winnow.proxy.models import BUNDLED, resolve, revision
 from winnow.settings import Settings
 from winnow.store.fine_tunes import find_model
@@ -35,8 +35,13 @@ def check_scorable(model: str, resources: Resources, *, owner: str) -> None:
     if not is_fine_tuned(model):
         check_allowed(model, resources.settings)
         return
-    with resources.database.transaction() as connection:
-        find_model(connection, owner=owner, name=model)
+    try:
+        with resources.database.transaction() as connection:
+            find_model(connection, owner=owner, name=model)
+    except NotFound as error:
+        raise NotFound(
+            f"{error.message} GET /models lists those that you may use.", param="model"
+        ) from error
 
 
 def check_allowed(model: str, settings: Settings) -> None:

@@ -175,9 +175,10 @@ def create_dataset(
     options: UploadOptions,
     *,
     owner: str,
+    kept: bool = True,
     settings: Settings,
 ) -> tuple[datasets.Dataset, list[Wakeup]]:
-    """The owner's dataset of these bytes: a new one, or the one that they already are."""
+    """The owner's dataset of these bytes: a new one, or the one that they already are; `kept` unless for a dry run."""
     return datasets.create_dataset(
         connection,
         owner=owner,
@@ -186,6 +187,7 @@ def create_dataset(
         sha256=upload.sha256,
         size_bytes=upload.size_bytes,
         requested_format=options.format,
+        kept=kept,
         settings=settings,
     )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from winnow.methods.ifd import ifd, loss_ratio
 from winnow.proxy.engine import Span, SpanLoss
 from winnow.records.example import Example, Flag, Rejection, RejectionReason, Turn
 from winnow.scores import RowScore
-from winnow.scoring import score_block, window
+from winnow.scoring import score_block, score_blocks, window
 from winnow.spec import RunSpec
 
 Row = Example | Rejection
@@ -171,3 +172,40 @@ def test_a_loss_that_is_infinite_in_one_pass_only_is_a_rejection() -> None:
 
     (outcome,) = score([example(0, "Sing", "la la")], InfiniteAlone())
     assert (outcome.score, outcome.reason) == (None, RejectionReason.NON_FINITE_LOSS)
+
+
+def test_blocks_have_the_outcomes_of_each_alone_and_progress_counts_through_all() -> None:
+    blocks = [MIXED, [example(5, "Sing", "la la")], [MIXED[1]]]
+    heard: list[int] = []
+    outcomes = score_blocks(blocks, engine=FakeEngine(), spec=RunSpec(), on_rows=heard.append)
+    assert list(outcomes) == [score(block) for block in blocks]
+    assert heard == sorted(heard)
+    assert heard[-1] == 7
+
+
+def test_a_block_is_read_while_the_one_before_is_computed() -> None:
+    read = [threading.Event(), threading.Event()]
+
+    class Waiting(FakeEngine):
+        def losses(self, spans: Sequence[Span], **listeners: Any) -> list[SpanLoss]:
+            assert read[1].wait(10)
+            return super().losses(spans, **listeners)
+
+    def blocks() -> Iterator[list[Row]]:
+        for row, done in enumerate(read):
+            done.set()
+            yield [example(row, "Sing", "la la")]
+
+    outcomes = score_blocks(blocks(), engine=Waiting(), spec=RunSpec(), on_rows=lambda _: None)
+    assert [block[0].row for block in outcomes] == [0, 1]
+
+
+def test_a_block_that_cannot_be_read_ends_the_work_after_those_before_it() -> None:
+    def blocks() -> Iterator[list[Row]]:
+        yield [example(0, "Sing", "la la")]
+        raise OSError("gone")
+
+    outcomes = score_blocks(blocks(), engine=FakeEngine(), spec=RunSpec(), on_rows=lambda _: None)
+    assert next(outcomes)[0].row == 0
+    with pytest.raises(OSError, match="gone"):
+        next(outcomes)

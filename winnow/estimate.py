@@ -1,8 +1,8 @@
 """What a run would cost and refuse, from a sample of its rows: a dry run.
 
-Up to `SAMPLE_BLOCKS` blocks, drawn evenly from all, are encoded exactly as the run would encode them; a dataset that has
-no more is counted exactly. Then some of their rows are scored against the clock, more and more of them until that takes
-`TIMED_S` seconds, and time is taken to grow with tokens.
+Up to `SAMPLE_BLOCKS` blocks, drawn evenly from all, are encoded exactly as the run would encode them; a dataset that
+has no more is counted exactly. Then some of their rows are scored against the clock, more and more of them until that
+takes `TIMED_S` seconds, and time is taken to grow with tokens.
 
 Not covered: losses that are in the cache, a model that gives no finite loss, and the time to load the model.
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from itertools import islice
 from operator import add
@@ -42,6 +43,39 @@ def window(engine: Engine, spec: RunSpec) -> int:
     return spec.max_length
 
 
+def score_blocks(
+    blocks: Iterable[Sequence[Example | Rejection]],
+    *,
+    engine: Engine,
+    spec: RunSpec,
+    on_rows: Callable[[int], None],
+    known: SpanLosses = NOTHING_KNOWN,
+) -> Iterator[list[RowScore]]:
+    """The outcomes of `score_block` for each block; the next one is read and encoded while one is computed.
+
+    `on_rows` hears how many rows are done of all blocks together. Raises what `score_block` does.
+    """
+    num_before = 0
+
+    def on_rows_of_block(num_done: int) -> None:
+        on_rows(num_before + num_done)
+
+    for outcomes in _encoded_ahead(blocks, engine, spec):
+        yield _score_encoded(outcomes, engine, spec, on_rows_of_block, known)
+        num_before += len(outcomes)
+
+
+def _encoded_ahead(
+    blocks: Iterable[Sequence[Example | Rejection]], engine: Engine, spec: RunSpec
+) -> Iterator[list[EncodedRow | Rejection]]:
+    encoded = (encode_rows(rows, engine, spec) for rows in blocks)
+    with ThreadPoolExecutor(1, "winnow-encode") as thread:
+        coming = thread.submit(next, encoded, None)
+        while (outcomes := coming.result()) is not None:
+            coming = thread.submit(next, encoded, None)
+            yield outcomes
+
+
 def score_block(
     rows: Sequence[Example | Rejection],
     *,
@@ -60,7 +94,16 @@ def score_block(
         InvalidOption: the model lacks what the run's options need.
         EngineError: the engine failed.
     """
-    outcomes = encode_rows(rows, engine, spec)
+    return _score_encoded(encode_rows(rows, engine, spec), engine, spec, on_rows, known)
+
+
+def _score_encoded(
+    outcomes: Sequence[EncodedRow | Rejection],
+    engine: Engine,
+    spec: RunSpec,
+    on_rows: Callable[[int], None],
+    known: SpanLosses,
+) -> list[RowScore]:
     encoded = [outcome for outcome in outcomes if isinstance(outcome, EncodedRow)]
     keys = [[_key(span) for span in row.spans] for row in encoded]
     distinct = {
@@ -71,11 +114,11 @@ def score_block(
     found = _found(distinct, known)
     missing = {key: span for key, span in distinct.items() if key not in found}
     if not missing:
-        on_rows(len(rows))
+        on_rows(len(outcomes))
 
     def on_batch(num_computed: int) -> None:
         num_known = len(encoded) * (len(found) + num_computed) // len(distinct)
-        on_rows(len(rows) - len(encoded) + num_known)
+        on_rows(len(outcomes) - len(encoded) + num_known)
 
     budgets: list[int] = []
     computed = (

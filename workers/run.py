@@ -32,6 +32,7 @@ from winnow.store.session import Database
 from winnow.training.names import is_fine_tuned
 from workers.app import make_app
 from workers.engines import EngineCache
+from workers.estimate import EstimateHandler
 from workers.finalise import FinaliseHandler
 from workers.fine_tune import TrainHandler
 from workers.fine_tuned import ModelFiles
@@ -112,6 +113,7 @@ def make_handlers(
     return {
         "ingest": IngestHandler(settings=settings, database=database, blobs=blobs),
         "score": ScoreHandler(database=database, blobs=blobs, engines=engines),
+        "estimate": EstimateHandler(database=database, blobs=blobs, engines=engines),
         "finalise": FinaliseHandler(database=database, blobs=blobs),
         "prepare": PrepareHandler(settings=settings, database=database, blobs=blobs),
         "train": TrainHandler(
@@ -140,13 +142,17 @@ def check_trainer(queues: Sequence[str]) -> None:
 
 
 def offered(settings: Settings, queues: Sequence[str]) -> tuple[Offer, ...]:
-    """What a worker on these queues can run: every model of the installation, in both number formats."""
+    """What a worker on these queues can run: every model of the installation, in both number formats.
+
+    A running vLLM has one number format, that of the settings.
+    """
     if QUEUE_SCORE not in queues:
         return ()
+    dtypes = (settings.dtype,) if settings.default_engine == "vllm-server" else get_args(Dtype)
     return tuple(
         Offer(engine=settings.default_engine, model=model, dtype=dtype)
         for model in settings.models
-        for dtype in get_args(Dtype)
+        for dtype in dtypes
     )
 
 

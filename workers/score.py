@@ -9,7 +9,7 @@ from winnow.messages import Wakeup
 from winnow.proxy.engine import Engine
 from winnow.records.blocks import BlockReader
 from winnow.scores import RowScore
-from winnow.scoring import NOTHING_KNOWN, score_block, window
+from winnow.scoring import NOTHING_KNOWN, score_blocks, window
 from winnow.store.blobs import Blobs
 from winnow.store.runs import Run, adopt_revision, load_run
 from winnow.store.session import Connection, Database
@@ -43,16 +43,16 @@ class ScoreHandler:
             adopt_revision(connection, run.id, engine.revision, window(engine, run.spec))
         reader = BlockReader(*self.blobs.folder(f"datasets/{run.dataset_id}/rows"))
         cache = self._cache(run, engine)
+        blocks = range(claimed.first_block, claimed.first_block + claimed.num_blocks)
         scores: list[RowScore] = []
-
-        def on_rows(num_done: int) -> None:
-            lease.progress(len(scores) + num_done)
-
-        for block in range(claimed.first_block, claimed.first_block + claimed.num_blocks):
-            rows = reader.outcomes(block)
-            scores += score_block(
-                rows, engine=engine, spec=run.spec, on_rows=on_rows, known=cache or NOTHING_KNOWN
-            )
+        for outcomes in score_blocks(
+            map(reader.outcomes, blocks),
+            engine=engine,
+            spec=run.spec,
+            on_rows=lease.progress,
+            known=cache or NOTHING_KNOWN,
+        ):
+            scores += outcomes
 
         def finish(connection: Connection) -> Sequence[Wakeup]:
             return finish_score(

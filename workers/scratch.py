@@ -3,7 +3,7 @@
     {root}/{random}/        the folder
     {root}/{random}.lock    held by the process that uses it; the kernel takes it back from one that is killed
 
-So what a killed worker left is known by its free lock, and the next worker on the machine removes it.
+So what a killed worker left is known by its free lock, and whoever next needs a folder there removes it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 def scratch(root: Path) -> Iterator[Path]:
     """An empty folder below `root`, for as long as the block lasts."""
     root.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(root)
     folder = root / secrets.token_hex(8)
     lock_file = folder.with_suffix(".lock")
     with FileLock(lock_file):
@@ -42,6 +43,8 @@ def remove_abandoned(root: Path) -> None:
         try:
             with FileLock(lock_file, blocking=False):
                 shutil.rmtree(folder, ignore_errors=True)
+                if folder.exists():
+                    continue  # a process that is about to end still wrote into it: the next time
                 lock_file.unlink(missing_ok=True)
         except Timeout:
             continue

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -39,8 +39,7 @@ from winnow.training.events import (
     Stopped,
     TrainingEvent,
 )
-from winnow.training.job import LOG_FILE
-from winnow.training.process import TrainingProcess
+from winnow.training.job import LOG_FILE, checkpoints
 from workers.lease import Lease
 from workers.policy import DATABASE_AWAY, Cancelled, ShuttingDown, TrainingFailed
 from workers.transfer import files_below, upload
@@ -62,6 +61,24 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
+class Training(Protocol):
+    """A training process as it is followed: `winnow.training.process.TrainingProcess`."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, and all that it said was heard."""
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+
+    def events(self, timeout_s: float) -> Iterator[TrainingEvent]:
+        """What it said since the last call."""
+
+    def stop(self, grace_s: float) -> None:
+        """Ask it to save a checkpoint and end; after `grace_s` it is killed."""
+
+
 @dataclass(kw_only=True)
 class TrainingLog:
     """Follows one training process. `told` is what earlier attempts recorded and is not said twice."""
@@ -75,7 +92,7 @@ class TrainingLog:
     resumed_from: SavedCheckpoint | None
     _losses: dict[str, float] = field(default_factory=dict)
 
-    def follow(self, training: TrainingProcess) -> Done:
+    def follow(self, training: Training) -> Done:
         """Keep what it says until it is done.
 
         Raises:
@@ -98,7 +115,7 @@ class TrainingLog:
         self._log_tail(training.returncode)
         raise TrainingDied(_how(training.returncode))
 
-    def _hear(self, training: TrainingProcess) -> Done | None:
+    def _hear(self, training: Training) -> Done | None:
         events = list(training.events(LISTEN_S))
         done = self._keep(events)
         if events:
@@ -107,7 +124,7 @@ class TrainingLog:
             self.lease.check()
         return done
 
-    def _save(self, training: TrainingProcess) -> None:
+    def _save(self, training: Training) -> None:
         """Have a checkpoint saved, and keep it."""
         training.stop(SAVE_S)
         while not training.ended:
@@ -189,12 +206,7 @@ class TrainingLog:
             return
         job = f"fine_tunes/{self.claim.subject}"
         blob_folder = f"{job}/checkpoints/{event.step:08d}-{self.claim.lease_token[:8]}"
-        source = self.folder / event.folder
-        try:
-            for name in files_below(source):
-                upload(self.blobs, source / name, f"{blob_folder}/{name}", on_piece=_go_on)
-        except FileNotFoundError:
-            # Newer ones have taken its place while this one was uploaded.
+        if not self._upload_checkpoint(event.step, blob_folder):
             log.warning("checkpoint not kept", subject=self.claim.subject, step=event.step)
             self.blobs.delete_tree(blob_folder)
             return
@@ -207,6 +219,18 @@ class TrainingLog:
         )
         for folder in old:
             self.blobs.delete_tree(folder)
+
+    def _upload_checkpoint(self, step: int, blob_folder: str) -> bool:
+        """Whether it was complete from the first file to the last: newer ones may take its place meanwhile."""
+        source = checkpoints(self.folder).get(step)
+        if source is None:
+            return False
+        try:
+            for name in files_below(source):
+                upload(self.blobs, source / name, f"{blob_folder}/{name}", on_piece=_go_on)
+        except FileNotFoundError:
+            return False
+        return step in checkpoints(self.folder)
 
     def _is_paused(self) -> bool:
         def paused(connection: Connection) -> bool:

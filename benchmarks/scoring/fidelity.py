@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.mini_figures import Floats, spearman
-
-Means = tuple[float, float]
+from benchmarks.scoring.rows import Means
 
 TOP = 0.1
 MISLEADING = 1.0

@@ -67,6 +67,7 @@ def _score(rows: int) -> tuple[float, float]:
         with subprocess.Popen(
             [sys.executable, "-m", "cli", "score", source, "--scores", scores],
             cwd=ROOT,
+            stdout=sys.stderr,
             env={**os.environ, "WINNOW_LOG_LEVEL": "warning"},
         ) as process:
             peak = 0.0

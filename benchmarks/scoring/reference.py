@@ -27,10 +27,8 @@ import torch
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.scoring.rows import Row
+from benchmarks.scoring.rows import Means, Row
 
-Means = tuple[float, float]
-"""Mean losses of an answer in nats per token: given its prompt, and alone."""
 Labelled = tuple[list[int], list[int]]
 """Token ids, and a label for each: the id itself, or `NOT_SCORED`."""
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from winnow.records.example import Example, Turn
 from winnow.sample import sample_path
 
+Means = tuple[float, float]
+"""Mean losses of an answer in nats per token: given its prompt, and alone."""
+
 KNOWN_FILES = ("alpaca_head.jsonl", "dolly.jsonl")
 
 

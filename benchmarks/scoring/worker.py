@@ -21,11 +21,10 @@ from typing import IO, Any, Literal
 
 import psutil
 
-from benchmarks.scoring.rows import read_rows
+from benchmarks.scoring.rows import Means, read_rows
 from winnow.records.example import BLOCK_ROWS
 
 Kind = Literal["published", "padded", "torch", "vllm", "ceiling"]
-Means = tuple[float, float]
 
 MIB = 1024**2
 VLLM_GPU_MEMORY = 0.4
@@ -82,10 +81,13 @@ def _timed(score: Score, rows: Sequence[int]) -> Pass:
 
 
 def _reference(options: argparse.Namespace) -> Score:
+    import torch  # noqa: PLC0415
+
     from benchmarks.scoring.reference import Reference  # noqa: PLC0415
 
     rows = read_rows(options.rows)
-    reference = Reference(options.model, device=options.device, threads=options.threads)
+    device = torch.device(options.device)
+    reference = Reference(options.model, device=device, threads=options.threads)
     procedure = reference.padded if options.kind == "padded" else reference.one_by_one
     return lambda wanted: list(procedure([rows[row] for row in wanted]))
 

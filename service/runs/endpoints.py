@@ -19,6 +19,7 @@ from service.runs.results import (
     MEDIA_TYPES,
     histogram,
     read_scores,
+    refuse_dry_run,
     require_completed,
     stream_scores,
 )
@@ -118,6 +119,7 @@ def scores(
     """A line for every row, in order: its score, or why it has none. Page by page, or all of it with `format`."""
     with gateway.database.transaction() as connection:
         run = runs.get_run(connection, owner=owner, run_id=run_id)
+        refuse_dry_run(run)
         page = page_scores(connection, owner=owner, run_id=run_id, after_row=after, limit=limit)
     if format is None:
         records = score_records(score_batch(page.items))

@@ -28,13 +28,27 @@ UPPER_PERCENTILE = 99
 """Where a histogram ends unless told otherwise: the few highest scores would squeeze all others into one bin."""
 
 
+def refuse_dry_run(run: Run, *, param: str = "run") -> None:
+    """Refuse a run that never has scores; `param` is what named it.
+
+    Raises:
+        RunNotUsable: it is a dry run.
+    """
+    if run.dry_run:
+        raise RunNotUsable(
+            f"The run {run.id} is a dry run: it has an estimate and no scores. POST to /score without dry_run.",
+            param=param,
+        )
+
+
 def require_completed(run: Run, *, param: str = "run") -> None:
     """Refuse a run whose scores are not all there; `param` is what named it.
 
     Raises:
         ScoresNotReady: it still works.
-        RunNotUsable: it failed or was cancelled.
+        RunNotUsable: it failed, was cancelled, or is a dry run.
     """
+    refuse_dry_run(run, param=param)
     if run.status in {"failed", "cancelled"}:
         reason = f" ({run.error.message})" if run.error else ""
         raise RunNotUsable(

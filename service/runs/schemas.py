@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, Field
 
 from service.datasets.schemas import ErrorView
+from winnow.estimate import Estimate
 from winnow.records.example import Flag, RejectionReason
 from winnow.spec import Convention, Dtype, EngineName, Method, Statistic, Template
 from winnow.store.events import Event
@@ -44,6 +45,43 @@ class RunCounts(BaseModel):
     blocks_done: int
 
 
+class EstimateView(BaseModel):
+    """What scoring would do. Counts are exact if `rows_sampled` is `rows`, else scaled from a sample of whole blocks.
+
+    `seconds` is the time of one worker, from that of `rows_timed` rows, without loading the model; it is null if no row
+    can be scored. What the cache knows is not subtracted.
+    """
+
+    rows: int
+    rows_sampled: int
+    rows_scored: int
+    rows_rejected: int
+    rows_truncated: int
+    share_rejected: float = Field(description="Of all rows.")
+    share_truncated: float = Field(description="Of the rows that can be scored.")
+    rejected_by_reason: dict[RejectionReason, int]
+    tokens_conditioned: int = Field(description="Scored after their prompts.")
+    tokens_direct: int = Field(description="Scored without their prompts.")
+    tokens_read: int = Field(description="All that go through the model, prompts among them.")
+    rows_timed: int
+    seconds: float | None
+    rows_per_s: float | None
+    workers: int = Field(description="That offered the model; scoring is shared among them.")
+
+    @classmethod
+    def of(cls, estimate: Estimate | None) -> Self | None:
+        """The view of a dry run's estimate, once it is there."""
+        if estimate is None:
+            return None
+        rounded = {
+            "share_rejected": round(estimate.share_rejected, 6),
+            "share_truncated": round(estimate.share_truncated, 6),
+            "seconds": _rounded(estimate.seconds, 3),
+            "rows_per_s": _rounded(estimate.rows_per_s, 2),
+        }
+        return cls(**estimate.as_dict() | rounded)
+
+
 class RunView(BaseModel):
     """A run. Times are unix seconds, rates are rows a second; `waits_for` says why nothing happens, if so."""
 
@@ -65,6 +103,10 @@ class RunView(BaseModel):
     waits_for: str | None
     summary: dict[str, Any] | None = Field(
         description="Quantiles of the scores, the share of 1 and above, rejections by reason; once completed."
+    )
+    dry_run: bool
+    estimate: EstimateView | None = Field(
+        description="Of a dry run, once completed; it has no scores, and is removed after an hour."
     )
     warnings: list[str]
     error: ErrorView | None
@@ -100,6 +142,8 @@ class RunView(BaseModel):
             eta_s=_eta_s(run, rate),
             waits_for=waits_for,
             summary=run.summary,
+            dry_run=run.dry_run,
+            estimate=EstimateView.of(run.estimate),
             warnings=list(run.warnings),
             error=ErrorView.of(run.error),
             created_at=int(run.created_at),
@@ -172,16 +216,20 @@ def _eta_s(run: Run, rate: float | None) -> float | None:
     return round((run.rows - run.rows_done) / rate, 1)
 
 
+def _rounded(number: float | None, digits: int) -> float | None:
+    return None if number is None else round(number, digits)
+
+
 def _whole(moment: float | None) -> int | None:
     return None if moment is None else int(moment)
 
 
 def _links(run: Run) -> dict[str, str]:
     path = f"/runs/{run.id}"
-    return {
-        "self": path,
-        "dataset": f"/datasets/{run.dataset_id}",
-        "events": f"{path}/events",
+    of_any = {"self": path, "dataset": f"/datasets/{run.dataset_id}", "events": f"{path}/events"}
+    if run.dry_run:
+        return of_any
+    return of_any | {
         "scores": f"{path}/scores",
         "histogram": f"{path}/histogram",
         "subset": f"/subsets?run={run.id}&ratio=0.1",

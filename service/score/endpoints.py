@@ -46,7 +46,8 @@ def score(
 ) -> Response:
     """Score a dataset: sent along in any format and under any Content-Type, or named as `dataset`. Always a new run.
 
-    The answer comes before the work is done: follow `Location` until `status` is `completed`, then read `/subsets`.
+    The answer comes before the work is done: follow `Location` until `status` is `completed`, then read `/subsets`; or,
+    with `dry_run`, the run's `estimate`.
     """
     spec = received.options.spec(gateway.settings)
     check_scorable(spec.model, gateway, owner=owner)
@@ -61,6 +62,7 @@ def score(
             spec=spec,
             revision=revision,
             name=received.options.name,
+            dry_run=received.options.dry_run,
             settings=gateway.settings,
         )
         return Created(
@@ -83,7 +85,12 @@ def _dataset(
         return named, []
     if named is None and upload is not None:
         dataset, wakeups = create_dataset(
-            connection, upload, received.options, owner=owner, settings=settings
+            connection,
+            upload,
+            received.options,
+            owner=owner,
+            kept=not received.options.dry_run,
+            settings=settings,
         )
         return dataset.id, wakeups
     raise InvalidOption(

@@ -47,11 +47,15 @@ class ScoreOptions(UploadOptions):
         None, ge=MIN_WINDOW, description="Tokens of prompt and answer; default: the model's window."
     )
     seed: int = Field(42, ge=0, lt=2**63, description="Seed of methods that draw at random.")
-
     cache: bool | None = Field(
         None,
         description="Whether losses that your earlier runs computed are used; default: WINNOW_CACHE, which is on. "
         "Off where the last digits must be those of a fresh run.",
+    )
+    dry_run: bool = Field(
+        default=False,
+        description="Score nothing: the run ends with an `estimate` of tokens, rejections and time, and what was sent "
+        "along is removed again.",
     )
 
     def spec(self, settings: Settings) -> RunSpec:

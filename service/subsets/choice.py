@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from service.resources import Resources
-from service.runs.results import require_completed
+from service.runs.results import refuse_dry_run, require_completed
 from service.subsets.schemas import SelectionQuery
 from winnow.errors import NotFound
 from winnow.records.blocks import BlockReader
@@ -55,11 +55,13 @@ def choose(resources: Resources, query: SelectionQuery, *, owner: str) -> Choice
     Raises:
         NotFound: the owner has no such run.
         ScoresNotReady: the run still works.
-        RunNotUsable: the run that was named failed or was cancelled.
+        RunNotUsable: the run that was named failed, was cancelled, or is a dry run.
         InvalidOption: the selection contradicts itself.
     """
     with resources.database.transaction() as connection:
         run = _run(connection, query, owner)
+        # Before its dataset, which may be gone already.
+        refuse_dry_run(run)
         dataset = get_dataset(connection, owner=owner, dataset_id=run.dataset_id)
     selection = query.selection(run.method)
     require_completed(run)

@@ -108,3 +108,8 @@ def test_the_report_has_a_line_for_everybody(found: Results) -> None:
     assert sum(line.startswith("| engine |") for line in lines) == 2
     assert any(line.startswith("Left out: broken") for line in lines)
     assert any("no bfloat16 instructions" in line for line in lines)
+
+
+def test_on_a_gpu_the_published_figure_stands_beside(found: Results) -> None:
+    assert "A800: 61.7 rows/s" not in markdown(found)
+    assert markdown(replace(found, device="cuda")).count("A800: 61.7 rows/s") == len(found.speeds)

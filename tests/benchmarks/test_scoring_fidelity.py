@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from benchmarks.scoring.fidelity import Means, fidelity
+from benchmarks.scoring.fidelity import fidelity
+from benchmarks.scoring.rows import Means
 
 
 def means(*scores: float) -> list[Means | None]:

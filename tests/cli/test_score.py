@@ -237,3 +237,36 @@ def test_an_interrupted_command_leaves_no_file(
     assert "Traceback" not in err
     assert list(out.iterdir()) == []
     assert list(scratch.iterdir()) == []
+
+
+def test_a_dry_run_tells_what_scoring_would_do_and_writes_nothing(
+    winnow: Callable[..., Result], dataset: Path, tmp_path: Path
+) -> None:
+    with dataset.open("ab") as file:
+        file.write(b'{"instruction": "Say hi.", "output": ""}\n')
+    options = ("score", dataset, "--model", TINY, "--ratio", "0.5", "-o", "kept.jsonl")
+    asked = (*options, "--scores", "scores.jsonl", "--dry-run")
+    done = winnow(*asked)
+    assert (done.code, done.out) == (0, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["data.jsonl"]
+    assert "read 21 rows and encoded every one; nothing is written" in done.err
+    assert "would score 20, 0.0% of them truncated" in done.err
+    assert "would reject 1 (4.8%)" in done.err
+    assert "rejected: empty_answer 1" in done.err
+    assert "would take" in done.err
+    assert winnow(*options, "--scores", "scores.jsonl").code == 0
+    scored = [line for line in lines_of(tmp_path / "scores.jsonl") if line["status"] == "scored"]
+    conditioned = sum(int(str(line["tokens_conditioned"])) for line in scored)
+    direct = sum(int(str(line["tokens_direct"])) for line in scored)
+    assert f"tokens to score: {conditioned:,} with the prompt, {direct:,} without" in done.err
+
+
+def test_a_dry_run_refuses_what_scoring_would_refuse(
+    winnow: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b'{"instruction": "Say hi.", "output": ""}\n')
+    asked = ("score", "in.jsonl", "--model", TINY, "--scores", "scores.jsonl", "--dry-run")
+    done = winnow(*asked)
+    assert done.code != 0
+    assert "empty_answer" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]

@@ -45,9 +45,9 @@ class Winnow:
         return until(ready, timeout_s=START_S)
 
     def worker(self) -> psutil.Process | None:
-        """The worker child of `winnow serve`."""
+        """The child of `winnow serve` that scores; another one trains."""
         children = psutil.Process(self.process.pid).children()
-        return next((child for child in children if "worker" in child.cmdline()), None)
+        return next((child for child in children if "io,score" in child.cmdline()), None)
 
 
 @contextmanager

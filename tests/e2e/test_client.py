@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.conftest import record
 from winnow.client import Client
 from winnow.errors import (
+    Conflict,
     InvalidOption,
     NotFound,
     NoUsableRows,
@@ -37,6 +38,14 @@ def test_data_may_be_a_path_an_open_file_or_records(shared: Client, tmp_path: Pa
     assert len(datasets) == 1
 
 
+def test_a_dry_run_answers_with_an_estimate(shared: Client) -> None:
+    run = shared.wait(shared.score(RECORDS, dry_run=True))
+    assert run.estimate is not None
+    assert run.estimate.rows_scored + run.estimate.rows_rejected == run.estimate.rows == 40
+    with pytest.raises(RunNotUsable):
+        list(shared.subset(run=run.id, ratio=0.5))
+
+
 def test_a_run_from_the_first_to_the_last_question(shared: Client, tmp_path: Path) -> None:
     run = shared.wait(shared.score(RECORDS, name="forty", statistic="loss_ratio", dtype="float32"))
     assert (run.name, run.options["statistic"], run.summary and run.summary["scored"]) == (
@@ -55,6 +64,7 @@ def test_a_run_from_the_first_to_the_last_question(shared: Client, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["kept.parquet"]
     again = shared.wait(shared.score(dataset=run.dataset, seed=7))
     assert again.id != run.id
+    assert again.counts.rows_cached == 40
     shared.delete_run(again.id)
     with pytest.raises(NotFound):
         shared.run(again.id)
@@ -85,6 +95,40 @@ def test_a_cancelled_run_ends_the_wait(shared: Client, dataset: Path) -> None:
     assert shared.cancel(run.id).status == "cancelled"
     with pytest.raises(RunNotUsable):
         shared.wait(run)
+
+
+def test_files_come_and_go(shared: Client, tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(b"".join(json.dumps(each).encode() + b"\n" for each in RECORDS))
+    files = [shared.add_file(data) for data in (path, io.BytesIO(path.read_bytes()), RECORDS)]
+    assert [file.filename for file in files] == ["train.jsonl", "upload", "upload"]
+    assert [file.id for file in shared.files(purpose="fine-tune")][:3] == [
+        file.id for file in reversed(files)
+    ]
+    assert shared.download_file(files[0].id, tmp_path / "again").read_bytes() == path.read_bytes()
+    for file in files:
+        shared.delete_file(file.id)
+        with pytest.raises(NotFound):
+            shared.file(file.id)
+    with pytest.raises(NotFound):
+        shared.download_file(files[0].id, tmp_path / "gone")
+    assert {each.name for each in tmp_path.iterdir()} == {"train.jsonl", "again"}
+
+
+def test_a_job_can_be_steered_and_says_how_it_ended(shared: Client) -> None:
+    job = shared.fine_tune(RECORDS, n_epochs=50, lora_rank=2, metadata={"team": "data"})
+    assert (job.metadata, job.winnow.options["lora_rank"]) == ({"team": "data"}, 2)
+    assert shared.pause_job(job.id).status == "paused"
+    assert shared.resume_job(job.id).status in {"validating_files", "queued"}
+    assert next(shared.jobs()).id == job.id
+    shared.cancel_job(job.id)
+    with pytest.raises(Conflict, match="was cancelled"):
+        shared.wait_for_job(job)
+    assert shared.job_events(job.id, limit=1)[0]["winnow"]["type"] == "fine_tune.cancelled"
+    with pytest.raises(InvalidOption, match="lora_rank"):
+        shared.fine_tune(RECORDS, lora_rank=0)
+    with pytest.raises(InvalidOption, match="training_file"):
+        shared.fine_tune()
 
 
 def test_what_the_service_refuses_is_raised_as_what_it_is(shared: Client, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ The service is driven by OpenAI's own client, unchanged; only data is posted to 
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +32,8 @@ SELECTED = 59
 
 SHORT = {"n_epochs": 1, "batch_size": 8}
 OVER = {"succeeded", "failed", "cancelled"}
+
+pytestmark = pytest.mark.timeout(600)
 
 GENERATE = """
 import sys
@@ -154,16 +158,15 @@ def check_result(client: OpenAI, job: FineTuningJob, folder: Path) -> None:
 
 def check_events(client: OpenAI, job: FineTuningJob) -> None:
     """Every step was told once, in order, and the loss of each is a number."""
-    events = list(client.fine_tuning.jobs.list_events(job.id, limit=5))[::-1]
-    assert [event.model_dump()["winnow"]["seq"] for event in events] == list(
-        range(1, len(events) + 1)
-    )
-    steps = [event.data for event in events if event.type == "metrics"]
-    numbers = [step["step"] for step in steps if isinstance(step, dict)]
+    events = [each.model_dump() for each in client.fine_tuning.jobs.list_events(job.id, limit=5)]
+    events.reverse()
+    assert [event["winnow"]["seq"] for event in events] == list(range(1, len(events) + 1))
+    steps = [event["data"] for event in events if event["winnow"]["type"] == "fine_tune.step"]
+    numbers = [step["step"] for step in steps]
     assert numbers == sorted(set(numbers))
-    assert all(isinstance(step, dict) and step["loss"] > 0 for step in steps)
-    assert numbers[-1] == job.model_dump()["winnow"]["total_steps"]
-    assert events[-1].message == "The job succeeded."
+    assert numbers[-1] == steps[-1]["total_steps"] == job.model_dump()["winnow"]["total_steps"]
+    assert all(step["loss"] > 0 for step in steps)
+    assert events[-1]["message"] == "The job succeeded."
 
 
 def test_embedded_the_best_tenth_becomes_a_model_that_scores(embedded: str, tmp_path: Path) -> None:
@@ -211,6 +214,20 @@ def test_the_command_line_trains_follows_and_fetches(embedded: str, tmp_path: Pa
     command("jobs", "download", older, "-o", "again", *url, cwd=tmp_path)
     for path in (tmp_path / "adapter").iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_an_interrupted_command_says_how_to_come_back(embedded: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    arguments = ("fine-tune", sample_path(), "--epochs", "50", "-o", "adapter", "--url", embedded)
+    with running(*arguments, env={}, log=log, cwd=tmp_path) as following:
+        until(lambda: "ftjob-" in following.log or None, timeout_s=60)
+        following.process.send_signal(signal.SIGINT)
+        assert following.process.wait(20) in {130, -signal.SIGINT}
+    (job,) = re.findall(r"winnow jobs follow (\S+) -o adapter", following.log)
+    assert "Traceback" not in following.log
+    url = ("--url", embedded)
+    assert command("jobs", "cancel", job, *url, cwd=tmp_path) == f"{job} is cancelled\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
 def test_a_service_with_a_training_worker_does_the_same(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -170,6 +172,89 @@ def test_a_failing_device_is_an_engine_error_that_says_what_to_do(
     engine._trunk = fail
     with pytest.raises(EngineError, match=message):
         losses(engine, spans(count=1))
+
+
+def fail_on_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def fail_on_cpu() -> None:
+    torch.empty(2**55, dtype=torch.uint8)
+
+
+class Scarce:
+    """A trunk with memory for so many tokens."""
+
+    def __init__(self, trunk: Any, max_tokens: int, fail: Callable[[], None]) -> None:
+        self.trunk, self.max_tokens, self.fail = trunk, max_tokens, fail
+
+    def __call__(self, *, input_ids: torch.Tensor, use_cache: bool) -> Any:
+        if input_ids.numel() > self.max_tokens:
+            self.fail()
+        return self.trunk(input_ids=input_ids, use_cache=use_cache)
+
+
+def scarce(max_tokens: int, fail: Callable[[], None], *, threads: int = 1) -> TorchEngine:
+    engine = TorchEngine(TINY, device="cpu", threads=threads, token_budget=1024)
+    engine._trunk = Scarce(engine._trunk, max_tokens, fail)
+    return engine
+
+
+@pytest.mark.parametrize("fail", [fail_on_gpu, fail_on_cpu])
+def test_where_memory_runs_out_the_rest_is_done_in_smaller_batches_and_the_caller_hears_of_it(
+    tiny: TorchEngine, fail: Callable[[], None]
+) -> None:
+    batch = spans()
+    done, budgets = list[int](), list[int]()
+    found = scarce(300, fail).losses(batch, on_batch=done.append, on_replan=budgets.append)
+    assert agree(found, losses(tiny, batch))
+    assert budgets == sorted(set(budgets), reverse=True)
+    assert 150 < budgets[-1] <= 300 < budgets[0] < 1024
+    assert done == sorted(set(done))
+    assert done[-1] == len(batch)
+
+
+def test_memory_that_runs_out_late_keeps_what_was_done_and_no_thread_changes_a_bit() -> None:
+    class LateScarce(Scarce):
+        def __call__(self, *, input_ids: torch.Tensor, use_cache: bool) -> Any:
+            short = input_ids.shape[1] < 64
+            self.max_tokens = 300 if short else 10_000
+            return super().__call__(input_ids=input_ids, use_cache=use_cache)
+
+    outcomes = []
+    for threads in (1, 2):
+        engine = scarce(300, fail_on_cpu, threads=threads)
+        engine._trunk = LateScarce(engine._trunk.trunk, 300, fail_on_cpu)
+        done, told = list[int](), list[tuple[int, int]]()
+        found = engine.losses(
+            spans(),
+            on_batch=done.append,
+            on_replan=lambda budget, done=done, told=told: told.append((done[-1], budget)),
+        )
+        outcomes.append((found, done, told))
+    assert outcomes[0][2][0][0] > 10
+    assert outcomes[0] == outcomes[1]
+
+
+def test_no_memory_for_a_single_span_is_an_engine_error_after_what_could_be_tried() -> None:
+    budgets = list[int]()
+    with pytest.raises(EngineError, match="token_budget"):
+        scarce(100, fail_on_cpu).losses(spans(), on_batch=lambda _: None, on_replan=budgets.append)
+    assert budgets
+
+
+def test_a_processor_without_bfloat16_says_that_it_is_slow(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False)
+    TorchEngine(TINY, dtype="bfloat16", device="cpu", threads=1)
+    assert "Use dtype=float32" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    TorchEngine(TINY, dtype="bfloat16", device="cpu", threads=1)
+    assert not caplog.text
 
 
 def test_a_model_that_states_no_window_gets_a_bounded_one(tmp_path: Path) -> None:

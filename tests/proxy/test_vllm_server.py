@@ -40,8 +40,10 @@ from winnow.errors import (
 )
 from winnow.proxy import models
 from winnow.proxy.engine import Span, SpanLoss
+from winnow.proxy.loading import load_engine
 from winnow.proxy.vllm_server import MAX_PROMPTS, PROBES, VLLMServerEngine
 from winnow.settings import Settings, settings_table
+from winnow.spec import RunSpec
 
 FIRST = 1
 """Requests that a block asks before its own: the probes."""
@@ -433,8 +435,10 @@ def test_the_key_is_sent_and_shown_nowhere(app: App) -> None:
     assert "wr0ng" not in str(raised.value)
 
     settings = Settings(vllm_api_key=SecretStr("s3cret"))
-    assert right(losses(engine(app, api_key=settings.vllm_api_key), spans(2)), spans(2))
-    assert "s3cret" not in f"{settings!r} {settings.model_dump()} {settings_table()}"
+    here = engine(app, api_key=settings.vllm_api_key)
+    assert right(losses(here, spans(2)), spans(2))
+    shown = f"{settings!r} {settings.model_dump()} {settings_table()} {here._address!r}"
+    assert "s3cret" not in shown
 
 
 def test_the_revision_is_that_of_the_local_files(app: App) -> None:
@@ -491,6 +495,13 @@ def test_a_server_with_the_local_weights_is_told_from_one_with_others(app: App) 
     coarse.compare(Local(bias=0.01))
     with pytest.raises(RevisionMismatch, match="--dtype bfloat16"):
         coarse.compare(Local(bias=0.2))
+
+
+def test_what_loads_the_engine_compares_where_it_can(app: App) -> None:
+    app.root = str(TINY)
+    spec = RunSpec(engine="vllm-server", model=str(TINY))
+    with pytest.raises(RevisionMismatch, match="has other weights than"):
+        load_engine(spec, settings=Settings(vllm_url=app.url))
 
 
 # By token id

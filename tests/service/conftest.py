@@ -24,6 +24,7 @@ from winnow.settings import Settings
 from winnow.store.blobs import Blobs
 from winnow.store.session import Database
 from workers.engines import EngineCache
+from workers.estimate import EstimateHandler
 from workers.finalise import FinaliseHandler
 from workers.ingest import IngestHandler
 from workers.purge import PurgeHandler
@@ -99,6 +100,7 @@ def work(settings: Settings, database: Database, blobs: Blobs) -> Callable[[], N
         handlers={
             "ingest": IngestHandler(settings=settings, database=database, blobs=blobs),
             "score": ScoreHandler(database=database, blobs=blobs, engines=engines),
+            "estimate": EstimateHandler(database=database, blobs=blobs, engines=engines),
             "finalise": FinaliseHandler(database=database, blobs=blobs),
             "purge": PurgeHandler(database=database, blobs=blobs),
         },

@@ -197,8 +197,7 @@ def test_a_number_that_no_column_can_hold_is_an_error_of_the_caller(
 def test_the_table_of_statuses_knows_every_error_that_a_caller_can_cause() -> None:
     ours = {errors.WinnowError, errors.EngineError, errors.LeaseLost, errors.ConfigurationError}
     ours |= {errors.DependencyMissing, errors.ServiceUnreachable, errors.ServiceError}
-    ours |= {errors.OutOfMemory, errors.NonFiniteLoss}
-    ours |= {errors.OutOfMemory, errors.NonFiniteLoss}
+    ours |= {errors.OutOfMemory, errors.NonFiniteLoss, errors.TrainingDied}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     listed = [kind for kind in kinds if any(issubclass(kind, entry) for entry in STATUS)]
     assert {kind for kind in kinds if kind not in listed} == ours

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,9 +15,12 @@ from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 
+from service import events
 from tests.service.conftest import RECORDS
 from tests.service.test_events import STREAM, messages
-from tests.service.test_files import upload
+from tests.service.test_files import JSONL, upload
+from winnow.client import Client
+from winnow.errors import Conflict, InvalidOption, NotFound, ServiceError
 from winnow.store import fine_tune_progress as progress
 from winnow.store.events import add_event
 from winnow.store.fine_tunes import FineTune, load_fine_tune
@@ -311,6 +315,72 @@ def test_a_stream_tells_events_as_they_happen_and_can_be_taken_up_again(
     assert [message["id"] for message in resumed if "id" in message] == ["4"]
     over = live.get(path, headers=STREAM | {"Last-Event-ID": "4"})
     assert (over.status_code, over.content) == (204, b"")
+
+
+def test_our_client_follows_a_job_over_streams_that_end(
+    openai: OpenAI, live: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LIFE_S", 0.1)
+    monkeypatch.setattr(events, "POLL_S", 0.02)
+    job = start(openai)
+    key = live.headers["Authorization"].removeprefix("Bearer ")
+    heard: list[str] = []
+    with Client(str(live.base_url), key) as client:
+        followed = client.follow(job.id)
+        for act in (lambda: train(database, job.id), lambda: client.cancel_job(job.id)):
+            heard.append(next(followed)["winnow"]["type"])
+            time.sleep(0.3)
+            act()
+        heard += [event["winnow"]["type"] for event in followed]
+        with pytest.raises(Conflict, match="was cancelled"):
+            client.wait_for_job(job.id)
+    assert heard == [
+        "fine_tune.validating_files",
+        "fine_tune.queued",
+        "fine_tune.running",
+        "fine_tune.cancelled",
+    ]
+
+
+def test_our_client_writes_a_result_whole_or_not_at_all(
+    openai: OpenAI, live: httpx.Client, database: Database, tmp_path: Path
+) -> None:
+    job = start(openai)
+    files = [upload(openai, name=name) for name in ("all.zip", "README.md", "merged/model.json")]
+    key = live.headers["Authorization"].removeprefix("Bearer ")
+    target = tmp_path / "adapter"
+    with Client(str(live.base_url), key) as client:
+        with pytest.raises(Conflict, match="validating_files"):
+            client.download_result(job.id, target)
+        succeed(database, job.id, fine_tuned_model="ft:x", result_files=[f.id for f in files])
+        written = client.download_result(job.id, target)
+        assert {path.relative_to(target).as_posix() for path in written} == {
+            "README.md",
+            "merged/model.json",
+        }
+        assert all(path.read_bytes() == JSONL for path in written)
+        with pytest.raises(InvalidOption, match="not an empty folder"):
+            client.download_result(job.id, target)
+        client.delete_file(files[2].id)
+        with pytest.raises(NotFound):
+            client.download_result(job.id, tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith("tmp")] == []
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside"])
+def test_our_client_writes_nothing_outside_of_the_folder(
+    openai: OpenAI, live: httpx.Client, database: Database, tmp_path: Path, name: str
+) -> None:
+    job = start(openai)
+    made = openai.files.create(
+        file=("x", JSONL), purpose="fine-tune", extra_query={"filename": name}
+    )
+    succeed(database, job.id, fine_tuned_model="ft:x", result_files=["file-all", made.id])
+    key = live.headers["Authorization"].removeprefix("Bearer ")
+    with Client(str(live.base_url), key) as client, pytest.raises(ServiceError, match="outside"):
+        client.download_result(job.id, tmp_path / "adapter")
+    assert not (tmp_path / "outside").exists()
 
 
 def test_a_job_is_paused_resumed_and_cancelled(openai: OpenAI, database: Database) -> None:

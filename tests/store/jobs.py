@@ -92,7 +92,7 @@ class Jobs:
         return self.story.do(fine_tunes.get_fine_tune, owner=job.owner, fine_tune_id=job.id)
 
     def events(self, job: FineTune) -> list[Event]:
-        return self.story.do(events.list_events, owner=job.owner, subject=job.id)
+        return self.story.do(events.list_events, owner=job.owner, subject=job.id, limit=10_000)
 
     def try_take(
         self, work_id: int, *, worker: str = "w1", lease_s: float = LEASE_S

@@ -46,7 +46,9 @@ class Story:
         with self.database.transaction() as conn:
             return step(conn, *args, **options)
 
-    def post(self, sha256: str = "a" * 64, *, owner: str = OWNER) -> tuple[Dataset, list[Wakeup]]:
+    def post(
+        self, sha256: str = "a" * 64, *, owner: str = OWNER, kept: bool = True
+    ) -> tuple[Dataset, list[Wakeup]]:
         return self.do(
             datasets.create_dataset,
             owner=owner,
@@ -55,6 +57,7 @@ class Story:
             sha256=sha256,
             size_bytes=1000,
             requested_format="auto",
+            kept=kept,
             settings=self.settings,
         )
 

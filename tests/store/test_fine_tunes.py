@@ -23,6 +23,9 @@ from winnow.store.values import ErrorInfo
 from winnow.store.work import Claim
 from winnow.training.names import base_model, fine_tuned_name
 
+LEASE_S = 0.5
+"""Long enough for an undisturbed attempt, short enough to wait until it has run out."""
+
 
 @pytest.fixture
 def jobs(story: Story) -> Jobs:
@@ -350,7 +353,7 @@ def test_of_many_workers_that_lose_fail_pause_and_train_a_job_one_result_comes(
 ) -> None:
     patient = story.settings.model_copy(update={"max_attempts": 1000})
     jobs = Jobs(story=Story(database=story.database, settings=patient))
-    made = [jobs.create()[0] for _ in range(4)]
+    made = [jobs.create()[0] for _ in range(3)]
     over = threading.Event()
     with ThreadPoolExecutor(6) as pool:
         crowd = [pool.submit(_train_anything, jobs, number, over) for number in range(4)]
@@ -380,7 +383,7 @@ def _train_anything(jobs: Jobs, number: int, over: threading.Event) -> None:
         with jobs.story.database.transaction() as conn:
             ids = list(conn.scalars(open_))
         for work_id in ids:
-            claim = jobs.try_take(work_id, worker=f"w{number}", lease_s=0.05)
+            claim = jobs.try_take(work_id, worker=f"w{number}", lease_s=LEASE_S)
             if claim is not None:
                 _do(jobs, claim, chance, over)
 
@@ -395,10 +398,11 @@ def _do(jobs: Jobs, claim: Claim, chance: random.Random, over: threading.Event) 
             for step in range(1, 4):
                 jobs.step(claim, step)
                 jobs.checkpoint(claim, step)
-                over.wait(chance.choice([0, 0.01, 0.06]))
+                over.wait(LEASE_S * chance.choice([0, 0, 0, 0.1, 1.2]))
             match chance.randrange(4):
                 case 0:
                     jobs.story.fail(claim)
+                    jobs.story.age(claim.work_id, 100)
                 case 1:
                     jobs.story.do(work.release, claim)
                 case _:
@@ -414,7 +418,7 @@ def _sweep(jobs: Jobs, over: threading.Event) -> None:
 
 def _pause_and_resume(jobs: Jobs, made: list[FineTune], over: threading.Event) -> None:
     chance = random.Random(7)  # noqa: S311
-    for _ in range(40):
+    for _ in range(20):
         over.wait(0.05)
         job = chance.choice(made)
         try:

@@ -104,6 +104,7 @@ def test_run_says_what_it_waits_for(story: Story) -> None:
     asked = story.do(runs.waits_for, scoring)
     assert asked is not None
     assert "winnow-mini on torch in float32" in asked
+    assert "--queues score --engine torch" in asked
     offer = scoring.offer
     story.do(workers_registry.heartbeat, worker_id="w2", queues=[offer.queue], offers=[offer])
     assert story.do(runs.waits_for, scoring) is None

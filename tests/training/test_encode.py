@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from tests.fakes import BOS, EOS, ByteTokenizer
@@ -153,6 +156,21 @@ def test_a_chat_template_that_drops_old_thoughts_makes_a_sequence_of_each_answer
     assert learned(first) == ["hm~A$"]
     assert read(second) == "<user>x$\n<assistant>A$\n<user>y$\n<assistant>B$"
     assert learned(second) == ["B$"]
+
+
+def test_a_real_chat_template_is_read_and_its_end_of_turn_learned(tmp_path: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "config.json"):
+        shutil.copy(TINY / name, tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(
+        "{% for message in messages %}<{{ message.role }}>{{ message.content | trim }}<|endoftext|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    tokenizer = HFTokenizer(tmp_path)
+    (one,) = sequences(encode(TALK, template="chat", tokenizer=tokenizer))
+    whole = "<user>Hi<|endoftext|>\n<assistant>Hello<|endoftext|>\n<user>Bye<|endoftext|>\n<assistant>Goodbye"
+    assert one.tokens == [*tokenizer.encode([whole])[0], tokenizer.eos_id]
+    taken = [list(one.tokens[answer.start : answer.stop]) for answer in one.learned]
+    assert taken == [[*ids, tokenizer.eos_id] for ids in tokenizer.encode(["Hello", "Goodbye"])]
 
 
 @pytest.mark.parametrize(

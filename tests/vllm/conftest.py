@@ -1,4 +1,4 @@
-"""Tests that need vLLM, in its environment: `make test-vllm`. Everything else never collects this folder (pyproject.toml).
+"""Tests that need vLLM, in its environment: `make test-vllm`. A run without this folder named never collects it.
 
 The variables are set here because torch reads one of them when a module of the tests imports it.
 """
@@ -14,6 +14,7 @@ pytest.register_assert_rewrite("tests.golden.cases", "tests.proxy.engine_suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """What vLLM's own modules warn of is not ours."""
-    config.addinivalue_line("filterwarnings", "ignore::FutureWarning:vllm")
-    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:vllm")
+    """What vLLM and torch warn of in their own code is not ours."""
+    for module in ("vllm", "torch"):
+        for category in ("DeprecationWarning", "FutureWarning", "UserWarning"):
+            config.addinivalue_line("filterwarnings", f"ignore::{category}:{module}")

@@ -63,7 +63,14 @@ class House:
         self.published += wakeups
         return dataset_id
 
-    def start_run(self, dataset_id: str, *, revision: str | None = None, **options: Any) -> str:
+    def start_run(
+        self,
+        dataset_id: str,
+        *,
+        revision: str | None = None,
+        dry_run: bool = False,
+        **options: Any,
+    ) -> str:
         with self.database.transaction() as connection:
             run, wakeups = create_run(
                 connection,
@@ -71,6 +78,7 @@ class House:
                 dataset_id=dataset_id,
                 spec=RunSpec.make(**options),
                 revision=revision,
+                dry_run=dry_run,
                 settings=self.settings,
             )
         self.published += wakeups

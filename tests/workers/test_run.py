@@ -36,6 +36,11 @@ def test_a_worker_offers_its_own_engine_whatever_that_of_new_runs_is(settings: S
         assert {offer.engine for offer in offered(own, ["score"])} == {engine}
 
 
+def test_a_running_vllm_is_offered_in_its_one_number_format() -> None:
+    settings = Settings(engine="vllm-server", dtype="bfloat16")
+    assert {offer.dtype for offer in offered(settings, ["score"])} == {"bfloat16"}
+
+
 def test_a_worker_without_its_engine_takes_no_work(settings: Settings) -> None:
     with pytest.raises(DependencyMissing, match="vLLM"):
         run_worker(settings.model_copy(update={"engine": "vllm"}), ["score"])

@@ -94,6 +94,8 @@ class FineTunes(Files):
         """
         last, away_since = 0, None
         while True:
+            # Asked first: a job that ends while a stream is taken up again still has events to tell.
+            over = self.job(job_id).over
             try:
                 for event in self._events(job_id, after=last):
                     last, away_since = event["winnow"]["seq"], None
@@ -106,7 +108,7 @@ class FineTunes(Files):
                 time.sleep(PAUSE_S)
             else:
                 away_since = None
-                if self.job(job_id).over:
+                if over:
                     return
 
     def wait_for_job(

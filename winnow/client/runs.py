@@ -28,6 +28,7 @@ class Runs(Connection):
         run = client.score("data.jsonl", template="alpaca")
         run = client.score([{"instruction": "Say hi.", "output": "Hi."}])
         run = client.score(dataset="ds_...", dtype="bfloat16")
+        cost = client.wait(client.score("data.jsonl", dry_run=True)).estimate
         """
         if (data is None) == (dataset is None):
             raise InvalidOption("Give either data or dataset=.", param="dataset")

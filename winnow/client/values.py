@@ -33,6 +33,7 @@ class ScoreOptions(UploadOptions, total=False):
     max_length: int
     seed: int
     cache: bool
+    dry_run: bool
 
 
 class SubsetOptions(TypedDict, total=False):
@@ -130,8 +131,32 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What scoring would do; exact counts if `rows_sampled` is `rows`. `seconds` and `rows_per_s` are of one worker."""
+
+    rows: int
+    rows_sampled: int
+    rows_scored: int
+    rows_rejected: int
+    rows_truncated: int
+    share_rejected: float
+    share_truncated: float
+    rejected_by_reason: dict[str, int]
+    tokens_conditioned: int
+    tokens_direct: int
+    tokens_read: int
+    rows_timed: int
+    seconds: float | None
+    rows_per_s: float | None
+    workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run; `waits_for` says why nothing happens, if so. Times are unix seconds, rates rows a second."""
+    """A run; `waits_for` says why nothing happens, if so. Times are unix seconds, rates rows a second.
+
+    A `dry_run` ends with an `estimate` and has no scores.
+    """
 
     id: str
     name: str | None
@@ -152,6 +177,8 @@ class Run:
     created_at: int
     started_at: int | None
     finished_at: int | None
+    dry_run: bool = False
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,14 @@ from typing import assert_never
 
 from winnow.errors import ConfigurationError, DependencyMissing
 from winnow.proxy.engine import Engine
-from winnow.proxy.models import resolve
+from winnow.proxy.models import WEIGHTS, resolve
 from winnow.proxy.vllm_environment import prepare_environment
 from winnow.settings import Settings
 from winnow.spec import RunSpec
 
 INSTALL_VLLM = "On a GPU machine, in an environment of its own: pip install -c constraints-vllm.txt 'winnow[vllm]'."
+COMPARED_BYTES = 4 * 1024**3
+"""Weights up to this size are loaded once, where torch is installed, to see that a running vLLM has the same."""
 
 
 def check_engine(settings: Settings) -> None:
@@ -94,7 +96,7 @@ def _vllm_server(folder: Path, spec: RunSpec, settings: Settings) -> Engine:
         raise DependencyMissing(
             "engine=vllm-server needs the model's tokenizer here: pip install 'winnow[local]', or transformers alone."
         ) from error
-    return VLLMServerEngine(
+    engine = VLLMServerEngine(
         folder,
         model=spec.model,
         url=settings.vllm_url,
@@ -104,3 +106,9 @@ def _vllm_server(folder: Path, spec: RunSpec, settings: Settings) -> Engine:
         requests_in_flight=settings.vllm_requests_in_flight,
         token_budget=spec.token_budget,
     )
+    size = sum(file.stat().st_size for file in folder.glob(WEIGHTS))
+    if size <= COMPARED_BYTES and find_spec("torch") is not None:
+        from winnow.proxy.torch_engine import TorchEngine  # noqa: PLC0415
+
+        engine.compare(TorchEngine(folder, dtype=spec.dtype, device="cpu", threads=1))
+    return engine

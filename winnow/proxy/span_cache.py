@@ -2,7 +2,7 @@
 
     key = the first 16 bytes of BLAKE2b(model revision, dtype, engine; start, token ids)
 
-Template, convention and window are in the token ids. The token budget is left out: it moves a sum in the eighth digit,
+Template, convention and window are in the token ids. The token budget is left out: it moves the last digits of a sum,
 which the company that a span has in its block does as well.
 """
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,7 +33,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-from winnow.errors import EngineError, InvalidOption, RevisionMismatch
+from winnow.errors import EngineError, InvalidOption
 from winnow.proxy import models
 from winnow.proxy.batching import plan
 from winnow.proxy.engine import Span, SpanLoss
@@ -92,19 +92,17 @@ class TorchEngine:
             EngineError: the model does not fit into the memory of the device.
         """
         self.path = path
-        self.revision = models.revision(path)
         self.device = _device(device)
         self.dtype = dtype
         self.token_budget = token_budget
-        self.tokenizer = HFTokenizer(path)
-        try:
-            self._model = load_model(path, DTYPES[dtype]).to(self.device)
-        except torch.OutOfMemoryError as error:
-            raise EngineError(f"The model in {path} does not fit into the GPU's memory.") from error
-        if models.revision(path) != self.revision:
-            raise RevisionMismatch(
-                f"The files of {path} changed while they were loaded. Try again."
-            )
+        with models.unchanged(path) as self.revision:
+            self.tokenizer = HFTokenizer(path)
+            try:
+                self._model = load_model(path, DTYPES[dtype]).to(self.device)
+            except torch.OutOfMemoryError as error:
+                raise EngineError(
+                    f"The model in {path} does not fit into the GPU's memory."
+                ) from error
         use_fast_activations(self._model)
         self.window = positions(self._model.config)
         self._trunk = self._model.base_model
@@ -133,6 +131,7 @@ class TorchEngine:
         for span in spans:
             _check(span, self.window)
         flat = FlatSpans(spans)
+        lengths = flat.lengths
         done: dict[int, SpanLoss] = {}
 
         def on_losses(batch: Sequence[int], losses: Sequence[SpanLoss]) -> None:
@@ -141,13 +140,11 @@ class TorchEngine:
 
         budget = self.token_budget
         while waiting := [at for at in range(len(spans)) if at not in done]:
-            lengths = [flat.lengths[at] for at in waiting]
-            batches = [
-                [waiting[at] for at in batch] for batch in plan(lengths, token_budget=budget)
-            ]
+            planned = plan([lengths[at] for at in waiting], token_budget=budget)
+            batches = [[waiting[at] for at in batch] for batch in planned]
             too_large = self._compute(flat, batches, on_losses)
             if too_large is not None:
-                budget = self._smaller(budget, [flat.lengths[at] for at in too_large])
+                budget = self._smaller(budget, [lengths[at] for at in too_large])
                 on_replan(budget)
         return [done[at] for at in range(len(spans))]
 
@@ -157,14 +154,17 @@ class TorchEngine:
         batches: Sequence[Sequence[int]],
         on_losses: Callable[[Sequence[int], Sequence[SpanLoss]], None],
     ) -> Sequence[int] | None:
-        """Tell the losses of each batch as they come; a batch that did not fit into memory ends it and is returned."""
-        running = {self._lanes.submit(self._attempt, flat, batch): batch for batch in batches}
+        """Tell the losses of each batch; the first one that did not fit into memory ends it and is returned.
+
+        In the order of the plan, whichever lane is ahead, so that what is left to do then depends on no timing.
+        """
+        running = [self._lanes.submit(self._attempt, flat, batch) for batch in batches]
         try:
-            for future in as_completed(running):
+            for batch, future in zip(batches, running, strict=True):
                 losses = self._result(future)
                 if losses is None:
-                    return running[future]
-                on_losses(running[future], losses)
+                    return batch
+                on_losses(batch, losses)
         finally:
             for future in running:
                 future.cancel()

@@ -11,7 +11,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -26,8 +26,8 @@ from winnow.spec import Dtype
 DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def load_model(path: Path, dtype: torch.dtype) -> Any:
-    """The causal language model of a folder, frozen, on the CPU.
+def load_model(path: Path, dtype: torch.dtype, *, device: Literal["cpu", "meta"] = "cpu") -> Any:
+    """The causal language model of a folder, frozen. On `meta` no weight is read, only which there are.
 
     Raises:
         ModelError: the folder holds none that can be loaded without running its code.
@@ -43,6 +43,7 @@ def load_model(path: Path, dtype: torch.dtype) -> Any:
                 path,
                 config=config,
                 dtype=dtype,
+                device_map=None if device == "cpu" else device,
                 attn_implementation="eager" if capped else None,
                 use_safetensors=True,
                 local_files_only=True,

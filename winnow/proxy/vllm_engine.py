@@ -38,6 +38,7 @@ from winnow.errors import EngineError, ModelError, RevisionMismatch
 from winnow.proxy import models
 from winnow.proxy.engine import Span, SpanLoss, check_spans
 from winnow.proxy.tokenizer import HFTokenizer
+from winnow.proxy.torch_model import load_model
 from winnow.proxy.window import window_of
 from winnow.spec import Dtype
 
@@ -69,6 +70,8 @@ class VLLMEngine:
         with models.unchanged(path) as self.revision:
             self.window = window_of(path)
             self.tokenizer = HFTokenizer(path)
+            # vLLM leaves the weights of a linear layer as memory was if the files do not have them.
+            load_model(path, torch.float32, device="meta")
             self._llm: LLM | None = self._load()
 
     @property
@@ -95,7 +98,10 @@ class VLLMEngine:
         found: dict[int, SpanLoss] = {}
         left = sorted(range(len(spans)), key=lambda at: (-len(spans[at].tokens), at))
         # vLLM may leave out an answer by token id; what it left out is asked for in the other way.
-        for ask in (self._by_token_id, self._all_tokens)[not self.scores_token_ids :]:
+        ways = (
+            (self._by_token_id, self._all_tokens) if self.scores_token_ids else (self._all_tokens,)
+        )
+        for ask in ways:
             asked = [spans[at] for at in left]
             answers = self._answers(asked, ask, done=len(found), on_batch=on_batch)
             for at, span, answer in zip(left, asked, answers, strict=True):
@@ -122,8 +128,8 @@ class VLLMEngine:
         while llm.llm_engine.has_unfinished_requests():
             finished = [output for output in self._step() if output.finished]
             outputs += finished
-            done += sum(map(_is_answer, finished))
-            if finished:
+            if num_answered := sum(map(_is_answer, finished)):
+                done += num_answered
                 try:
                     on_batch(done)
                 except BaseException:

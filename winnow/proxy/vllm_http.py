@@ -20,7 +20,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -54,7 +54,7 @@ class Address:
     """Where a vLLM is, and how patiently it is asked. `url` is its root, without `/v1`, user or password."""
 
     url: str
-    headers: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
     tls: Any
     timeout_s: float
     patience_s: float

@@ -72,8 +72,8 @@ def create_dataset(  # the facts of an upload
     """Insert a dataset whose upload is stored under `dataset_id`, and enqueue reading it.
 
     If the owner has a dataset of the same bytes and format, that one is returned, with another id: the caller then
-    deletes the upload of its own. One that failed for a reason that is not in its bytes is read again. With `kept` false
-    it is removed when the dry runs that asked for it are over, unless it is asked for otherwise.
+    deletes the upload of its own. One that failed for a reason that is not in its bytes is read again. Unless
+    `kept`, it is removed when the dry runs that asked for it are over, if nothing else has asked for it.
     """
     made = conn.execute(
         insert(dataset)

@@ -3,8 +3,8 @@
     queued -> ingesting -> scoring -> finalizing -> completed
     any of the first four -> failed | cancelled
 
-A run on a dataset that is ready goes from queued to scoring, and a dry run from scoring to completed. Every change is an
-event of the run.
+A run on a dataset that is ready goes from queued to scoring, and a dry run from scoring to completed. Every change is
+an event of the run.
 """
 
 from __future__ import annotations

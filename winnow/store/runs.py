@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Text, cast, func, insert, select, tuple_, update
 
-from winnow.estimate import Estimate
 from winnow.errors import Conflict, NotFound, RevisionMismatch
+from winnow.estimate import Estimate
 from winnow.messages import QUEUE_IO, Offer, Wakeup
 from winnow.settings import Settings
 from winnow.spec import Dtype, EngineName, Method, RunSpec
@@ -142,7 +142,9 @@ def create_run(  # one parameter an option
             blocks_per_unit=settings.blocks_per_unit,
             units_in_flight=settings.units_in_flight,
             max_attempts=settings.max_attempts,
-            cache_snapshot=cast(func.pg_current_snapshot(), Text) if spec.cache and not dry_run else None,
+            cache_snapshot=cast(func.pg_current_snapshot(), Text)
+            if spec.cache and not dry_run
+            else None,
             event_seq=1,
         )
     )
@@ -201,9 +203,7 @@ def newest_run(
     Raises:
         NotFound: there is none.
     """
-    statement = _newest_first(owner, dataset_id).where(
-        run.c.status.not_in(STOPPED), ~run.c.dry_run
-    )
+    statement = _newest_first(owner, dataset_id).where(run.c.status.not_in(STOPPED), ~run.c.dry_run)
     if method is not None:
         statement = statement.where(run.c.method == method)
     row = conn.execute(statement.limit(1)).one_or_none()

@@ -28,6 +28,7 @@ from winnow.messages import Wakeup
 from winnow.settings import Settings
 from winnow.store import progress, units
 from winnow.store.clock import clock, seconds
+from winnow.store.dry_runs import drop_records, drop_uploads
 from winnow.store.span_losses import forget_losses
 from winnow.store.tables import idempotency_key, run, work, worker
 from winnow.store.values import ErrorInfo
@@ -64,6 +65,7 @@ def sweep(conn: Connection, settings: Settings) -> SweepResult:
     finalised = _finalise_complete(conn)
     _forget_old(conn)
     forgotten = forget_losses(conn, days=settings.cache_days)
+    dropped = [*drop_uploads(conn), *drop_records(conn)]
     counts = {
         "cancelled": cancelled,
         "failed": failed,
@@ -72,8 +74,9 @@ def sweep(conn: Connection, settings: Settings) -> SweepResult:
         "published": len(due),
         "finalised": len(finalised),
         "forgotten": forgotten,
+        "dropped": len(dropped),
     }
-    return SweepResult(wakeups=[*expired, *lost, *due, *finalised], counts=counts)
+    return SweepResult(wakeups=[*expired, *lost, *due, *finalised, *dropped], counts=counts)
 
 
 def _expired() -> ColumnElement[bool]:

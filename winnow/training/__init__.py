@@ -1,1 +1,10 @@
-"""Fine-tuning and checkpoints, run as a subprocess. Empty until trajectories and fine-tuning jobs need it."""
+"""Fine-tuning, run as a subprocess.
+
+    spec, job, events, process   what worker and gateway need
+    encode, dataset              from conversations to ids and labels
+    hyperparameters              what is automatic, settled
+    main, stop, train, trainer   the subprocess
+    reporting, result, merge     what it says and leaves
+
+The modules of the first line, `encode` and `hyperparameters` import no model framework.
+"""
