@@ -61,12 +61,16 @@ def background(settings: Settings, *, worker_log: IO[bytes], trains: bool = True
     """
     if find_spec("torch") is None:
         raise DependencyMissing("A worker needs torch to score: pip install 'winnow[local]'.")
+    workers = [WorkerProcess(settings, queues="io,score", log=worker_log)]
+    if trains and find_spec("trl") is not None:
+        threads = _training_threads(settings)
+        workers.append(WorkerProcess(settings, queues="train", threads=threads, log=worker_log))
     with ExitStack() as stack:
-        stack.enter_context(WorkerProcess(settings, queues="io,score", log=worker_log))
-        if trains and find_spec("trl") is not None:
-            threads = _training_threads(settings)
-            trainer = WorkerProcess(settings, queues="train", threads=threads, log=worker_log)
-            stack.enter_context(trainer)
+        for worker in workers:
+            stack.enter_context(worker)
+        # Each is asked to end before the first is waited for.
+        for worker in workers:
+            stack.callback(worker.ask_to_end)
         stack.enter_context(_sweeper(settings))
         yield
 

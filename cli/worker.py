@@ -40,11 +40,11 @@ def worker(
     Example: winnow worker --queues score --threads 4
     """
     from cli.environment import read_settings
-    from cli.worker_process import end_with_parent
+    from cli.worker_process import end_with_parent, grace_of
     from workers.run import run_worker
 
     if with_parent:
-        end_with_parent()
+        end_with_parent(grace_of(queues))
     settings = read_settings(models=models, engine=engine)
     if settings.database_url is None:
         raise ConfigurationError(

@@ -16,6 +16,7 @@ from typing import IO, Self
 
 import structlog
 
+from winnow.messages import QUEUE_TRAIN
 from winnow.settings import Settings
 
 FIRST_PAUSE_S = 0.5
@@ -25,6 +26,9 @@ LIVED_S = 60.0
 
 GRACE_S = 10.0
 """A worker gives its unit back within a batch; after this time it is killed, and its lease runs out."""
+
+TRAINING_GRACE_S = 90.0
+"""One that trains has a checkpoint saved and uploaded first."""
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +40,7 @@ class WorkerProcess:
         self, settings: Settings, *, queues: str, threads: int | None = None, log: IO[bytes]
     ) -> None:
         self._options = ["--queues", queues]
+        self._grace_s = grace_of(queues)
         if threads is not None:
             self._options += ["--threads", str(threads)]
         self._environment = os.environ | _variables(settings)
@@ -50,12 +55,21 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._stopping.set()
-            child = self._child
-        if child is not None:
-            _end(child)
+        self.ask_to_end()
+        if self._child is not None:
+            try:
+                self._child.wait(self._grace_s)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
         self._thread.join()
+
+    def ask_to_end(self) -> None:
+        """Begin to end it, so that several end at the same time."""
+        with self._lock:
+            # Once only: a worker takes a second signal for impatience.
+            if self._child is not None and not self._stopping.is_set():
+                self._child.terminate()
+            self._stopping.set()
 
     def _keep(self) -> None:
         pause = FIRST_PAUSE_S
@@ -99,15 +113,12 @@ def _variables(settings: Settings) -> dict[str, str]:
     return {name: value for name, value in places.items() if value is not None}
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    child.terminate()
-    try:
-        child.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
+def grace_of(queues: str) -> float:
+    """How long a worker on these queues may take to end, in seconds."""
+    return TRAINING_GRACE_S if QUEUE_TRAIN in queues.split(",") else GRACE_S
 
 
-def end_with_parent() -> None:
+def end_with_parent(grace_s: float) -> None:
     """In the child: be terminated as soon as standard input closes, and killed if that does not help."""
 
     def watch() -> None:
@@ -115,7 +126,7 @@ def end_with_parent() -> None:
         while os.read(sys.stdin.fileno(), 1):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(GRACE_S)
+        time.sleep(grace_s)
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -169,7 +169,7 @@ class NonFiniteLoss(EngineError):
 
 
 class TrainingDied(WinnowError):
-    """The training process was killed. If its machine ran out of memory, lower batch_size or max_length."""
+    """The training process was killed. If its machine ran out of memory, lower max_length."""
 
     code = "training_died"
 

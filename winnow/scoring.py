@@ -6,8 +6,9 @@ The same code scores a block in a worker, in the embedded service and on the com
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import reduce
 from itertools import islice
 from operator import add
@@ -60,14 +61,15 @@ def score_blocks(
     def on_rows_of_block(num_done: int) -> None:
         on_rows(num_before + num_done)
 
-    for outcomes in _encoded_ahead(blocks, engine, spec):
-        yield _score_encoded(outcomes, engine, spec, on_rows_of_block, known)
-        num_before += len(outcomes)
+    with closing(_encoded_ahead(blocks, engine, spec)) as ahead:
+        for outcomes in ahead:
+            yield _score_encoded(outcomes, engine, spec, on_rows_of_block, known)
+            num_before += len(outcomes)
 
 
 def _encoded_ahead(
     blocks: Iterable[Sequence[Example | Rejection]], engine: Engine, spec: RunSpec
-) -> Iterator[list[EncodedRow | Rejection]]:
+) -> Generator[list[EncodedRow | Rejection]]:
     encoded = (encode_rows(rows, engine, spec) for rows in blocks)
     with ThreadPoolExecutor(1, "winnow-encode") as thread:
         coming = thread.submit(next, encoded, None)

@@ -5,18 +5,25 @@
     store    the result, file by file and as one archive
     finish   one transaction: the files are the owner's, the job has succeeded
 
-Only words of the training process count as progress; a cancel, a pause and a stop of this worker are heard within a
-second beside them. Whatever ends the attempt, no process and no folder is left on this machine. Blob folders bear the
-token of the lease, so of two workers that both believe they train the job neither writes into the other's files.
+Only words of the training process and bytes that move count as progress; a cancel, a pause and a stop of this worker
+are heard within a second beside them. Whatever ends the attempt, no process and no folder is left on this machine. Blob
+folders bear the token of the lease, so of two workers that both believe they train the job neither writes into the
+other's files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import structlog
+
+from winnow.errors import RevisionMismatch
 from winnow.messages import Wakeup
+from winnow.proxy.models import revision
 from winnow.settings import Settings
 from winnow.store.blobs import Blobs
 from winnow.store.fine_tunes import FineTune, load_fine_tune
@@ -25,11 +32,19 @@ from winnow.store.training import (
     ResultFile,
     SavedCheckpoint,
     finish_train,
-    newest_checkpoint,
+    forget_checkpoint,
+    kept_checkpoints,
     told_so_far,
 )
 from winnow.store.work import Claim
-from winnow.training.job import CHECKPOINTS, RESULT, TRAIN_FILE, VALIDATION_FILE, TrainingJob
+from winnow.training.job import (
+    CHECKPOINTS,
+    RESULT,
+    TRAIN_FILE,
+    VALIDATION_FILE,
+    TrainingJob,
+    checkpoints,
+)
 from winnow.training.names import fine_tuned_name
 from winnow.training.process import TrainingProcess
 from workers.fine_tuned import ModelFiles
@@ -37,13 +52,25 @@ from workers.lease import Lease
 from workers.prepare import data_folder
 from workers.scratch import scratch
 from workers.training_log import TrainingLog
-from workers.transfer import download, download_folder, files_below, upload, upload_archive
+from workers.transfer import (
+    OnPiece,
+    download,
+    download_folder,
+    files_below,
+    upload,
+    upload_archive,
+)
 from workers.unit import Finish
+
+BASE_REVISION = "base revision"
+"""Where the provenance of a job says which files its training began with."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainHandler:
-    """Trains with the cores of this worker: `threads` for each process of a job."""
+    """Trains with `threads` cores, which the processes of a job share."""
 
     settings: Settings
     database: Database
@@ -55,18 +82,34 @@ class TrainHandler:
         """Train the job, from its newest checkpoint on.
 
         Raises:
-            ModelError: the base model cannot be used.
+            ModelError: the base model cannot be used, or is another here than where training began.
             TrainingFailed: for a reason that its owner can change.
             TrainingDied: the process was killed.
             Stalled: it has said nothing for too long.
         """
         with self.database.transaction() as connection:
             job = load_fine_tune(connection, claimed.subject)
-            checkpoint = newest_checkpoint(connection, job.id)
+            kept = kept_checkpoints(connection, job.id)
             told = told_so_far(connection, job.id)
         name = fine_tuned_name(base=job.spec.model, suffix=job.spec.suffix, job_id=job.id)
+
+        def on_piece() -> None:
+            lease.progress(job.step)
+
+        base_folder = self.models.folder(job.spec.model, on_piece=on_piece)
+        provenance = job.provenance | {BASE_REVISION: revision(base_folder)}
         with scratch(self.settings.work_folder / "jobs") as folder:
-            self._fill(folder, job, name, checkpoint, lease)
+            checkpoint = self._restore(folder, kept, claimed, on_piece)
+            if checkpoint is not None:
+                _check_base(job, provenance)
+            TrainingJob(
+                spec=job.spec,
+                base_folder=base_folder,
+                name=name,
+                provenance=provenance,
+                dtype=None if checkpoint is None else job.hyperparameters.get("dtype"),
+            ).write(folder)
+            self._fetch_rows(folder, job, on_piece)
             training_log = TrainingLog(
                 database=self.database,
                 blobs=self.blobs,
@@ -75,6 +118,7 @@ class TrainHandler:
                 folder=folder,
                 told=told,
                 resumed_from=checkpoint,
+                provenance=provenance,
             )
             processes = job.spec.processes
             with TrainingProcess.start(
@@ -97,30 +141,26 @@ class TrainHandler:
 
         return finish
 
-    def _fill(
-        self,
-        folder: Path,
-        job: FineTune,
-        name: str,
-        checkpoint: SavedCheckpoint | None,
-        lease: Lease,
-    ) -> None:
-        """Put everything that training needs into the folder."""
-        base_folder = self.models.folder(job.spec.model)
-        TrainingJob(
-            spec=job.spec, base_folder=base_folder, name=name, provenance=job.provenance
-        ).write(folder)
+    def _restore(
+        self, folder: Path, kept: Sequence[SavedCheckpoint], claimed: Claim, on_piece: OnPiece
+    ) -> SavedCheckpoint | None:
+        """Fetch the newest checkpoint that is whole; those that are not are forgotten."""
+        for checkpoint in kept:
+            target = folder / CHECKPOINTS / f"checkpoint-{checkpoint.step}"
+            with suppress(FileNotFoundError):
+                download_folder(self.blobs, checkpoint.folder, target, on_piece=on_piece)
+            if checkpoint.step in checkpoints(folder):
+                return checkpoint
+            log.warning("checkpoint lost", subject=claimed.subject, folder=checkpoint.folder)
+            with self.database.transaction() as connection:
+                forget_checkpoint(connection, claimed, checkpoint)
+        return None
 
-        def on_piece() -> None:
-            lease.progress(job.step)
-
+    def _fetch_rows(self, folder: Path, job: FineTune, on_piece: OnPiece) -> None:
         names = [TRAIN_FILE, *([VALIDATION_FILE] if job.validation_file else [])]
         for file in names:
             blob = f"{data_folder(job.id)}/{file}"
             download(self.blobs, blob, folder / file, on_piece=on_piece)
-        if checkpoint is not None:
-            target = folder / CHECKPOINTS / f"checkpoint-{checkpoint.step}"
-            download_folder(self.blobs, checkpoint.folder, target, on_piece=on_piece)
 
     def _store_result(
         self, folder: Path, blob_folder: str, job: FineTune, lease: Lease
@@ -148,3 +188,12 @@ class TrainHandler:
             ResultFile(filename=name, size_bytes=one.size_bytes, sha256=one.sha256, blob=one.blob)
             for name, one in stored.items()
         ]
+
+
+def _check_base(job: FineTune, provenance: Mapping[str, Any]) -> None:
+    if job.provenance.get(BASE_REVISION) != provenance[BASE_REVISION]:
+        raise RevisionMismatch(
+            f"The files of {job.spec.model} on this worker are not those that training began with. Give every "
+            "training worker the same files.",
+            param="model",
+        )

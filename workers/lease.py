@@ -81,8 +81,12 @@ class Lease:
             LeaseLost: another worker has the unit.
         """
         self._rows_done = rows_done
-        self._progress_at = time.monotonic()
+        self.alive()
         self.check()
+
+    def alive(self) -> None:
+        """Say that the work goes on, where there are no rows to count."""
+        self._progress_at = time.monotonic()
 
     def check(self) -> None:
         """Raise what ends the work, if something does.

@@ -2,6 +2,7 @@
 
     give back   queued again at once, the attempt not counted: the worker goes away, or the run was cancelled, in
                 which case nobody can claim it and the sweeper closes it
+    put off     queued again for a while later, the attempt not counted: others still use what it is for
     drop        nothing is written: the unit belongs to another worker
     fail        the run, fine-tune or dataset fails now, with the message: another attempt would end the same way
     try again   the attempt counts; queued again after a pause, until the attempts are used up
@@ -42,6 +43,10 @@ class Cancelled(Exception):
     """What this unit is for was cancelled, paused or deleted."""
 
 
+class InUse(Exception):
+    """Another worker still writes to what this unit is to remove; it learns within seconds that it should not."""
+
+
 class Stalled(Exception):
     """The unit has made no progress for so long that it counts as hanging."""
 
@@ -58,6 +63,7 @@ class Verdict(Enum):
     """What to write about a unit that did not finish."""
 
     GIVE_BACK = "given back"
+    PUT_OFF = "put off"
     DROP = "dropped"
     FAIL = "failed"
     TRY_AGAIN = "to be tried again"
@@ -65,6 +71,7 @@ class Verdict(Enum):
 
 RULES: tuple[tuple[tuple[type[Exception], ...], Verdict], ...] = (
     ((ShuttingDown, Cancelled), Verdict.GIVE_BACK),
+    ((InUse,), Verdict.PUT_OFF),
     ((LeaseLost,), Verdict.DROP),
     # Another worker may have the files of the run; the attempts bound how many are asked.
     ((RevisionMismatch,), Verdict.TRY_AGAIN),
@@ -89,6 +96,11 @@ def describe(error: Exception) -> ErrorInfo:
         return ErrorInfo(code=error.code, message=error.message[:MAX_MESSAGE], param=error.param)
     if isinstance(error, DATABASE_AWAY):
         return ErrorInfo(code="database_unavailable", message="The database did not answer.")
+    if isinstance(error, OSError):
+        # Without the file: where things lie here is nobody else's business.
+        what = error.strerror or type(error).__name__
+        message = f"A worker could not read or write a file ({what}). Its log says which."
+        return ErrorInfo(code="internal_error", message=message)
     # The first line alone: behind it a database error quotes the statement and its values.
     first_line = str(error).partition("\n")[0]
     message = f"{type(error).__name__}: {first_line}"

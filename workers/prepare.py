@@ -5,20 +5,22 @@ It needs no model framework, so a file that cannot be used is refused in seconds
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from winnow.errors import InputError, NotFound, NoUsableRows
 from winnow.messages import Wakeup
-from winnow.records.example import BLOCK_ROWS, Example
+from winnow.records.example import BLOCK_ROWS, Example, Rejection
 from winnow.settings import Settings
 from winnow.store.blobs import Blobs
+from winnow.store.fine_tune_progress import NewEvent
 from winnow.store.fine_tunes import FineTune, load_fine_tune
 from winnow.store.session import Connection, Database
 from winnow.store.training import finish_prepare
+from winnow.store.values import storable
 from winnow.store.work import Claim
 from winnow.training.job import TRAIN_FILE, VALIDATION_FILE, write_examples
 from workers.lease import Lease
@@ -46,22 +48,24 @@ class PrepareHandler:
         with self.database.transaction() as connection:
             job = load_fine_tune(connection, claimed.subject)
         with scratch(self.settings.work_folder / "jobs") as folder:
-            rows, provenance = self._lay_ready(job, "training_file", folder / TRAIN_FILE, lease)
+            training = self._lay_ready(job, "training_file", folder / TRAIN_FILE, lease)
+            provenance, events = training.provenance, training.warnings
             if job.validation_file is not None:
-                validating = folder / VALIDATION_FILE
-                num, told = self._lay_ready(job, "validation_file", validating, lease)
+                path = folder / VALIDATION_FILE
+                validation = self._lay_ready(job, "validation_file", path, lease)
+                told = validation.provenance | {"rows": validation.rows}
                 provenance |= {f"validation {name}": value for name, value in told.items()}
-                provenance["validation rows"] = num
+                events += validation.warnings
 
         def finish(connection: Connection) -> Sequence[Wakeup]:
-            return finish_prepare(connection, claimed, rows=rows, provenance=provenance)
+            return finish_prepare(
+                connection, claimed, events, rows=training.rows, provenance=provenance
+            )
 
         return finish
 
-    def _lay_ready(
-        self, job: FineTune, param: str, path: Path, lease: Lease
-    ) -> tuple[int, dict[str, Any]]:
-        """Store one file's examples; how many there are, and where they come from."""
+    def _lay_ready(self, job: FineTune, param: str, path: Path, lease: Lease) -> _LaidReady:
+        """Store one file's examples."""
         source = DataSource(
             database=self.database,
             blobs=self.blobs,
@@ -69,14 +73,21 @@ class PrepareHandler:
         )
         try:
             data = source.open(getattr(job, param), owner=job.owner)
-            rows = write_examples(path, _reported(data.examples, lease))
+            sieve = _Sieve(lease)
+            rows = write_examples(path, sieve.examples(data.outcomes))
             if rows == 0:
-                raise NoUsableRows("No row of the file can be trained on: each needs an answer.")
+                why = "there is none" if sieve.first is None else sieve.first.detail
+                raise NoUsableRows(f"No row can be trained on. The first reason: {why}")
         except (InputError, NotFound) as error:
             # The same words, under the name that the owner gave the file.
             raise type(error)(error.message, param=param) from error
         upload(self.blobs, path, f"{data_folder(job.id)}/{path.name}", on_piece=lease.check)
-        return rows, {name: value for name, value in data.provenance.items() if value is not None}
+        provenance = {name: value for name, value in data.provenance.items() if value is not None}
+        return _LaidReady(
+            rows=rows,
+            provenance=provenance | sieve.provenance(),
+            warnings=sieve.warnings(param),
+        )
 
 
 def data_folder(fine_tune_id: str) -> str:
@@ -84,8 +95,48 @@ def data_folder(fine_tune_id: str) -> str:
     return f"fine_tunes/{fine_tune_id}/data"
 
 
-def _reported(examples: Iterator[Example], lease: Lease) -> Iterator[Example]:
-    for num_read, example in zip(count(), examples, strict=False):
-        if num_read % BLOCK_ROWS == 0:
-            lease.progress(num_read)
-        yield example
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LaidReady:
+    """How many examples of a file there are, where they come from, and what its owner should know of the others."""
+
+    rows: int
+    provenance: dict[str, Any]
+    warnings: list[NewEvent]
+
+
+@dataclass
+class _Sieve:
+    """Lets the examples pass, and counts by reason what is none."""
+
+    lease: Lease
+    num_read: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    first: Rejection | None = None
+
+    def examples(self, outcomes: Iterator[Example | Rejection]) -> Iterator[Example]:
+        for outcome in outcomes:
+            if self.num_read % BLOCK_ROWS == 0:
+                self.lease.progress(self.num_read)
+            self.num_read += 1
+            if isinstance(outcome, Example):
+                yield outcome
+            else:
+                self.reasons[outcome.reason.value] += 1
+                self.first = self.first or outcome
+
+    def provenance(self) -> dict[str, str]:
+        if self.first is None:
+            return {}
+        return {"rows left out": self._by_reason(), "first left out": storable(self.first.detail)}
+
+    def warnings(self, param: str) -> list[NewEvent]:
+        if self.first is None:
+            return []
+        message = (
+            f"{self.reasons.total()} of {self.num_read} rows of {param} are left out: {self._by_reason()}. "
+            f"The first: {self.first.detail}"
+        )
+        return [("fine_tune.warning", message, {"rejected_by_reason": dict(self.reasons)})]
+
+    def _by_reason(self) -> str:
+        return ", ".join(f"{reason} {num}" for reason, num in self.reasons.items())

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from winnow.errors import Conflict
 from winnow.messages import Wakeup
 from winnow.store.blobs import Blobs
 from winnow.store.files import blob_of
@@ -15,6 +14,7 @@ from winnow.store.purge import in_use, run_ids_of
 from winnow.store.session import Connection, Database
 from winnow.store.work import Claim, finish_purge
 from workers.lease import Lease
+from workers.policy import InUse
 from workers.unit import Finish
 
 
@@ -32,11 +32,11 @@ class PurgeHandler:
         """Delete the files; finishing the unit removes the rows, which say what files there are.
 
         Raises:
-            Conflict: a worker still writes to it; it learns within seconds that it should not.
+            InUse: a worker still writes to it.
         """
         with self.database.transaction() as connection:
             if in_use(connection, claimed.subject):
-                raise Conflict(f"A worker still works on {claimed.subject}.")
+                raise InUse(f"a worker still works on {claimed.subject}")
             paths = self._paths(connection, claimed.subject)
         for path in paths:
             self.blobs.delete_tree(path)

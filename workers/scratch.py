@@ -32,8 +32,7 @@ def scratch(root: Path) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            lock_file.unlink(missing_ok=True)
+            _remove(folder, lock_file)
 
 
 def remove_abandoned(root: Path) -> None:
@@ -42,10 +41,17 @@ def remove_abandoned(root: Path) -> None:
         folder = lock_file.with_suffix("")
         try:
             with FileLock(lock_file, blocking=False):
-                shutil.rmtree(folder, ignore_errors=True)
-                if folder.exists():
-                    continue  # a process that is about to end still wrote into it: the next time
-                lock_file.unlink(missing_ok=True)
+                removed = _remove(folder, lock_file)
         except Timeout:
             continue
-        log.info("abandoned folder removed", folder=str(folder))
+        if removed:
+            log.info("abandoned folder removed", folder=str(folder))
+
+
+def _remove(folder: Path, lock_file: Path) -> bool:
+    """Whether nothing is left; if a process that is about to end still wrote into it, it goes the next time."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        return False
+    lock_file.unlink(missing_ok=True)
+    return True

@@ -1,4 +1,4 @@
-"""What a fine-tune trains on, as examples and where they come from: an uploaded file, or a subset of scored data."""
+"""What a fine-tune trains on, row by row, and where it comes from: an uploaded file, or a subset of scored data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from winnow.errors import InvalidOption
 from winnow.records.blocks import BlockReader
-from winnow.records.example import BLOCK_ROWS, Example
+from winnow.records.example import BLOCK_ROWS, Example, Rejection
 from winnow.records.readers import read_records
 from winnow.scores import ScoreTable
 from winnow.selection.ratio import Rows, select
@@ -24,9 +24,9 @@ from winnow.store.session import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingData:
-    """Examples, read once; `provenance` is what the model card says of them, name by name."""
+    """Rows, read once: an example, or why it is none. `provenance` is what the model card says, name by name."""
 
-    examples: Iterator[Example]
+    outcomes: Iterator[Example | Rejection]
     provenance: Mapping[str, Any]
 
 
@@ -54,20 +54,22 @@ class DataSource:
             "file name": file.filename,
             "file sha256": file.sha256,
         }
-        return TrainingData(examples=self._of_file(file.blob), provenance=provenance)
+        return TrainingData(outcomes=self._of_file(file.blob), provenance=provenance)
 
-    def _of_file(self, blob: str) -> Iterator[Example]:
+    def _of_file(self, blob: str) -> Iterator[Example | Rejection]:
         with self.blobs.open_read(blob) as stream:
             for record in read_records(stream, max_record_bytes=self.max_record_bytes):
-                if isinstance(record.outcome, Example):
-                    yield record.outcome
+                yield record.outcome
 
     def _subset(self, reference: SubsetReference, owner: str) -> TrainingData:
         with self.database.transaction() as connection:
             run = get_run(connection, owner=owner, run_id=reference.run_id)
             dataset = load_dataset(connection, run.dataset_id)
         if run.status != "completed":
-            raise InvalidOption(f"The run {run.id} is {run.status}, so it has no subset.")
+            raise InvalidOption(
+                f"The run {run.id} is {run.status}, and only a completed run has subsets. Wait until it is, or name "
+                "another."
+            )
         reader = BlockReader(*self.blobs.folder(f"datasets/{dataset.id}/rows"))
         selection = reference.selection(run.method)
         with self.blobs.open_read(f"runs/{run.id}/scores.parquet") as file:
@@ -86,7 +88,7 @@ class DataSource:
             "rows selected": len(selected.rows),
             "selection": ", ".join(f"{name}={value}" for name, value in asked.items()),
         }
-        return TrainingData(examples=_rows(reader, selected.rows), provenance=provenance)
+        return TrainingData(outcomes=_rows(reader, selected.rows), provenance=provenance)
 
 
 def _rows(reader: BlockReader, rows: Rows) -> Iterator[Example]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -30,6 +30,7 @@ from winnow.store.training import (
 from winnow.store.values import ErrorInfo
 from winnow.store.work import Claim
 from winnow.training.events import (
+    Crashed,
     Done,
     Evaluated,
     Failed,
@@ -75,13 +76,19 @@ class Training(Protocol):
     def events(self, timeout_s: float) -> Iterator[TrainingEvent]:
         """What it said since the last call."""
 
-    def stop(self, grace_s: float) -> None:
-        """Ask it to save a checkpoint and end; after `grace_s` it is killed."""
+    def ask_to_stop(self) -> None:
+        """Ask it to save a checkpoint and end."""
+
+    def kill(self) -> None:
+        """End it at once; what it said before stays to be heard."""
 
 
 @dataclass(kw_only=True)
 class TrainingLog:
-    """Follows one training process. `told` is what earlier attempts recorded and is not said twice."""
+    """Follows one training process. `told` is what earlier attempts recorded and is not said twice.
+
+    `resumed_from` is the checkpoint in its folder, `provenance` where its rows and its base come from.
+    """
 
     database: Database
     blobs: Blobs
@@ -90,6 +97,7 @@ class TrainingLog:
     folder: Path
     told: Told
     resumed_from: SavedCheckpoint | None
+    provenance: Mapping[str, Any]
     _losses: dict[str, float] = field(default_factory=dict)
 
     def follow(self, training: Training) -> Done:
@@ -97,7 +105,7 @@ class TrainingLog:
 
         Raises:
             TrainingFailed: it says that it cannot go on.
-            TrainingDied: it ended without a word.
+            TrainingDied: it ended without a word, or of an error that nobody foresaw.
             ShuttingDown, Cancelled, LeaseLost, Stalled: as the lease does. It was ended, and a checkpoint saved if the
                 job will go on.
         """
@@ -109,7 +117,7 @@ class TrainingLog:
             self._save(training)
             raise
         except Cancelled:
-            if self._is_paused():
+            if not self._is_over():
                 self._save(training)
             raise
         self._log_tail(training.returncode)
@@ -125,10 +133,13 @@ class TrainingLog:
         return done
 
     def _save(self, training: Training) -> None:
-        """Have a checkpoint saved, and keep it."""
-        training.stop(SAVE_S)
-        while not training.ended:
+        """Have a checkpoint saved, and keep it, unless the job is cancelled meanwhile."""
+        training.ask_to_stop()
+        until = time.monotonic() + SAVE_S
+        while not training.ended and time.monotonic() < until and not self._is_over():
             self._keep(list(training.events(LISTEN_S)))
+        training.kill()
+        self._keep(list(training.events(LISTEN_S)))
 
     def _keep(self, events: Sequence[TrainingEvent]) -> Done | None:
         """Write down what was said, together where it can be."""
@@ -147,21 +158,30 @@ class TrainingLog:
                     self._steps(news, last_step)
                     news, last_step = [], None
                     self._saved(event)
-                case Done() | Failed() | Stopped():
+                case Done() | Failed() | Crashed() | Stopped():
                     self._steps(news, last_step)
-                    if isinstance(event, Failed):
-                        raise TrainingFailed(ErrorInfo(**asdict(event)))
-                    return event if isinstance(event, Done) else None
+                    return self._ended(event)
         self._steps(news, last_step)
         return None
 
+    def _ended(self, event: Done | Failed | Crashed | Stopped) -> Done | None:
+        if isinstance(event, Failed):
+            raise TrainingFailed(ErrorInfo(**asdict(event)))
+        if isinstance(event, Crashed):
+            self._log_tail(None)
+            raise TrainingDied(f"Training broke off ({event.message}). The worker's log says where.")
+        return event if isinstance(event, Done) else None
+
     def _prepared(self, event: Prepared) -> None:
         news: list[NewEvent] = []
-        if self.resumed_from is not None:
+        expected = 0 if self.resumed_from is None else self.resumed_from.step
+        if event.resumed_from != expected:
+            log.warning("checkpoint not used", subject=self.claim.subject, step=expected)
+        if event.resumed_from:
             told = f"Training goes on from step {event.resumed_from} of {event.total_steps}."
             news.append(("fine_tune.running", told, {"step": event.resumed_from}))
-        elif event.rows_rejected and self.told.step == 0:
-            news.append(_rejections(event))
+        elif self.told.step == 0:
+            news += _warnings(event)
         self._write(
             lambda connection: record_plan(
                 connection,
@@ -169,6 +189,7 @@ class TrainingLog:
                 news,
                 total_steps=event.total_steps,
                 hyperparameters=event.hyperparameters,
+                provenance=self.provenance,
             )
         )
 
@@ -206,19 +227,25 @@ class TrainingLog:
             return
         job = f"fine_tunes/{self.claim.subject}"
         blob_folder = f"{job}/checkpoints/{event.step:08d}-{self.claim.lease_token[:8]}"
-        if not self._upload_checkpoint(event.step, blob_folder):
-            log.warning("checkpoint not kept", subject=self.claim.subject, step=event.step)
+        try:
+            old = self._keep_checkpoint(SavedCheckpoint(step=event.step, folder=blob_folder))
+        except BaseException:
             self.blobs.delete_tree(blob_folder)
-            return
-        saved = SavedCheckpoint(step=event.step, folder=blob_folder)
+            raise
+        for folder in old:
+            self.blobs.delete_tree(folder)
+
+    def _keep_checkpoint(self, saved: SavedCheckpoint) -> list[str]:
+        """Upload and record it; the blob folders that are not needed any more, which may be its own."""
+        if not self._upload_checkpoint(saved.step, saved.folder):
+            log.warning("checkpoint not kept", subject=self.claim.subject, step=saved.step)
+            return [saved.folder]
         metrics = dict(self._losses)
-        old = self._write(
+        return self._write(
             lambda connection: record_checkpoint(
                 connection, self.claim, saved, metrics=metrics, keep=KEEP
             )
         )
-        for folder in old:
-            self.blobs.delete_tree(folder)
 
     def _upload_checkpoint(self, step: int, blob_folder: str) -> bool:
         """Whether it was complete from the first file to the last: newer ones may take its place meanwhile."""
@@ -227,16 +254,27 @@ class TrainingLog:
             return False
         try:
             for name in files_below(source):
-                upload(self.blobs, source / name, f"{blob_folder}/{name}", on_piece=_go_on)
+                upload(self.blobs, source / name, f"{blob_folder}/{name}", on_piece=self._go_on)
         except FileNotFoundError:
             return False
         return step in checkpoints(self.folder)
 
-    def _is_paused(self) -> bool:
-        def paused(connection: Connection) -> bool:
-            return load_fine_tune(connection, self.claim.subject).status == "paused"
+    def _go_on(self) -> None:
+        """A checkpoint is worth its upload even if this worker or the job is about to rest."""
+        self.lease.alive()
+        try:
+            self.lease.check()
+        except ShuttingDown:
+            return
+        except Cancelled:
+            if self._is_over():
+                raise
 
-        return self._write(paused)
+    def _is_over(self) -> bool:
+        def over(connection: Connection) -> bool:
+            return not load_fine_tune(connection, self.claim.subject).active
+
+        return self._write(over)
 
     def _write(self, write: Callable[[Connection], T]) -> T:
         """`write` in one transaction. A database that is away is waited for, while training goes on.
@@ -258,15 +296,26 @@ class TrainingLog:
         log.error("training died", subject=self.claim.subject, exit_code=returncode, log=tail)
 
 
-def _go_on() -> None:
-    """A checkpoint is worth its upload even if the job is about to be paused."""
+def _warnings(event: Prepared) -> list[NewEvent]:
+    warnings: list[NewEvent] = []
+    if event.rows_rejected:
+        rows = event.rows_used + event.rows_rejected
+        message = f"{event.rows_rejected} of {rows} rows have nothing to learn from"
+        warnings.append(_rejections(message, event.rejected_by_reason))
+    if event.validation_rejected:
+        num = sum(event.validation_rejected.values())
+        message = f"{num} validation rows have nothing to measure the loss on"
+        warnings.append(_rejections(message, event.validation_rejected))
+    if event.answers_cut:
+        message = f"The answers of {event.answers_cut} rows are cut at max_length."
+        warnings.append(("fine_tune.warning", message, {"answers_cut": event.answers_cut}))
+    return warnings
 
 
-def _rejections(event: Prepared) -> NewEvent:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in event.rejected_by_reason.items())
-    rows = event.rows_used + event.rows_rejected
-    message = f"{event.rows_rejected} of {rows} rows have nothing to learn from: {reasons}."
-    return "fine_tune.warning", message, {"rejected_by_reason": dict(event.rejected_by_reason)}
+def _rejections(message: str, by_reason: Mapping[str, int]) -> NewEvent:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in by_reason.items())
+    data = {"rejected_by_reason": dict(by_reason)}
+    return "fine_tune.warning", f"{message}: {reasons}.", data
 
 
 def _how(returncode: int | None) -> str:
@@ -275,6 +324,6 @@ def _how(returncode: int | None) -> str:
     else:
         ended = f"with exit code {returncode}"
     return (
-        f"The training process was ended {ended}. If its machine ran out of memory, lower batch_size or max_length; "
+        f"The training process was ended {ended}. If its machine ran out of memory, lower max_length; "
         "the worker's log has its last words."
     )

@@ -21,7 +21,7 @@ import structlog
 from winnow.errors import LeaseLost, WinnowError
 from winnow.messages import Publish, Wakeup
 from winnow.store.session import Connection, Database
-from winnow.store.work import Claim, claim, fail_attempt, release
+from winnow.store.work import Claim, claim, fail_attempt, put_off, release
 from workers.lease import STALL_S, Lease
 from workers.policy import DATABASE_AWAY, ShuttingDown, Verdict, describe, judge
 
@@ -29,6 +29,7 @@ PATIENCE_S = 20.0
 """How long a database that went away is waited for before finished work is given up."""
 
 RETRY_INTERVAL_S = 0.5
+PUT_OFF_S = 15.0
 
 Finish = Callable[[Connection], Sequence[Wakeup]]
 """Writes the results of a unit and closes it, inside the transaction it is given. It may be called again."""
@@ -142,4 +143,7 @@ def _write(
 ) -> Sequence[Wakeup]:
     if verdict is Verdict.GIVE_BACK:
         return release(connection, claimed)
+    if verdict is Verdict.PUT_OFF:
+        put_off(connection, claimed, delay_s=PUT_OFF_S)
+        return []
     return fail_attempt(connection, claimed, describe(error), permanent=verdict is Verdict.FAIL)

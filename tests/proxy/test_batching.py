@@ -45,5 +45,11 @@ def test_the_shapes_of_batches_do_not_depend_on_the_order_of_spans(
     assert shapes(shuffled) == shapes(lengths)
 
 
+def test_a_short_span_joins_a_batch_that_is_hardly_filled_and_no_other() -> None:
+    assert plan([10, 9, 8, 2], token_budget=40) == [[0, 1], [2, 3]]
+    assert plan([10, 9, 8, 2], token_budget=100) == [[0, 1, 2], [3]]
+    assert plan([10, 9, 8, 2], token_budget=200) == [[0, 1, 2, 3]]
+
+
 def test_a_batch_is_filled_before_the_next_is_begun() -> None:
     assert plan([10, 10, 10, 10, 5], token_budget=20) == [[0, 1], [2, 3], [4]]

@@ -60,6 +60,16 @@ def test_bfloat16_weights_are_reduced_in_float32() -> None:
     torch.testing.assert_close(found.double(), defined(case), rtol=0, atol=0.02)
 
 
+def test_a_sure_token_in_bfloat16_costs_nothing_and_never_less() -> None:
+    head, _, targets = drawn(200, 2 * CPU_VOCABULARY, scale=3.0)
+    hidden = head.weight[targets] * 0.35
+    case = Case(head.bfloat16(), hidden.bfloat16(), targets)
+    assert 60 < case.head(case.hidden).max() < 200
+    found = tiled_losses(*case)
+    assert found.min() >= -1e-3
+    torch.testing.assert_close(found, fused_losses(*case), rtol=1e-4, atol=1e-3)
+
+
 def test_a_hidden_state_that_is_not_a_number_gives_no_number() -> None:
     case = drawn(3, 2 * CPU_VOCABULARY)
     case.hidden[1, 0] = torch.nan

@@ -37,3 +37,8 @@ def test_losses_are_summed_span_by_span_in_float64() -> None:
         SpanLoss(nll=0.75, num_tokens=2),
         SpanLoss(nll=3.0, num_tokens=1),
     ]
+
+
+def test_spans_with_ids_beyond_the_vocabulary_are_found() -> None:
+    assert FlatSpans(SPANS).beyond(21) == [1, 2]
+    assert FlatSpans([]).beyond(21) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import shutil
 from collections.abc import Callable, Sequence
@@ -45,6 +46,17 @@ class TestTorchEngine(EngineSuite):
     @classmethod
     def reference(cls, folder: Path) -> Reference:
         return lambda batch: own_losses(folder, batch)
+
+
+def test_a_token_without_an_embedding_makes_its_own_span_nan_and_no_other(
+    tiny: TorchEngine,
+) -> None:
+    batch = spans(count=5)
+    unknown = Span(tokens=[1, 2, 1_000_000], start=1)
+    found = losses(tiny, [batch[0], unknown, *batch[1:]])
+    assert math.isnan(found[1].nll)
+    assert found[1].num_tokens == 2
+    assert [found[0], *found[2:]] == losses(tiny, batch)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -227,7 +239,7 @@ def test_memory_that_runs_out_late_keeps_what_was_done_and_no_thread_changes_a_b
         engine._trunk = LateScarce(engine._trunk.trunk, 300, fail_on_cpu)
         done, told = list[int](), list[tuple[int, int]]()
         found = engine.losses(
-            spans(),
+            spans(count=300),
             on_batch=done.append,
             on_replan=lambda budget, done=done, told=told: told.append((done[-1], budget)),
         )

@@ -6,6 +6,7 @@ import math
 import random
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -126,8 +127,8 @@ def test_progress_is_told_in_the_callers_thread_and_ends_at_all_spans(app: App) 
         on_replan=lambda _: None,
     )
     counts = [done for done, _ in heard]
-    assert len(counts) > 5
-    assert counts == sorted(set(counts))
+    assert len(set(counts)) > 5
+    assert counts == sorted(counts)
     assert counts[-1] == 40
     assert {thread for _, thread in heard} == {threading.current_thread()}
 
@@ -143,8 +144,11 @@ def test_no_more_requests_are_in_flight_than_allowed(app: App) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [says(429), says(500), says(503), drops, breaks_off, garbles, hangs(1.5)],
-    ids=["429", "500", "503", "drops", "breaks off", "garbles", "hangs"],
+    [
+        *(says(status) for status in (408, 425, 429, 500, 503)),
+        *(drops, breaks_off, garbles, hangs(1.5)),
+    ],
+    ids=["408", "425", "429", "500", "503", "drops", "breaks off", "garbles", "hangs"],
 )
 def test_a_passing_fault_is_asked_again_and_changes_no_value(app: App, fault: Fault) -> None:
     here = engine(app, timeout_s=1.0)
@@ -262,6 +266,14 @@ def _with_another_token(answer: Json) -> None:
     answer["choices"][0]["prompt_logprobs"][-1] = {"2000": {"logprob": -1.0}}
 
 
+def _with_another_token_before_the_scored_ones(answer: Json) -> None:
+    answer["choices"][0]["prompt_logprobs"][1] = {"2000": {"logprob": -1.0}}
+
+
+def _for_another_span(answer: Json) -> None:
+    answer["choices"][0]["index"] = 1
+
+
 def _with_a_null(answer: Json) -> None:
     next(iter(answer["choices"][0]["prompt_logprobs"][-1].values()))["logprob"] = None
 
@@ -277,6 +289,8 @@ def _without_logprobs(answer: Json) -> None:
         _without_a_choice,
         _without_an_entry,
         _with_another_token,
+        _with_another_token_before_the_scored_ones,
+        _for_another_span,
         _with_a_null,
         _without_logprobs,
     ],
@@ -287,7 +301,7 @@ def test_an_answer_that_lacks_a_value_is_an_error_and_never_a_number(
     here = engine(app)
     app.faults = deque([None] * FIRST + [changed(change)])
     with pytest.raises(EngineError, match="vLLM"):
-        losses(here, spans(1))
+        losses(here, [Span(tokens=[5, 6, 7, 8], start=2)])
 
 
 def test_what_progress_raises_cancels_what_the_server_has_and_leaves_the_engine_usable(
@@ -315,6 +329,24 @@ def test_what_progress_raises_cancels_what_the_server_has_and_leaves_the_engine_
 
     app.delay_s = 0.0
     assert right(losses(here, spans(3)), spans(3))
+
+
+@pytest.mark.parametrize("num_before", [0, FIRST], ids=["at the probes", "at the spans"])
+def test_a_cancel_is_heard_while_the_server_is_silent(app: App, num_before: int) -> None:
+    here = engine(app, timeout_s=30.0)
+    app.faults = deque([None] * num_before + [hangs(20.0)])
+    heard: list[int] = []
+
+    def stop_at_the_second(done: int) -> None:
+        heard.append(done)
+        if len(heard) == 2:
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        here.losses(spans(1), on_batch=stop_at_the_second, on_replan=lambda _: None)
+    assert 2.0 <= time.monotonic() - started < 10.0
+    assert heard == [0, 0]
 
 
 # Losses that are no numbers
@@ -375,9 +407,10 @@ def test_a_server_with_a_shorter_window_than_the_runs_is_refused_and_told_its_fl
     short = engine(app, max_length=127)
     assert short.window == 128
     assert right(losses(short, spans(5, longest=127)), spans(5, longest=127))
+    num_asked = len(app.asked)
     with pytest.raises(ModelError, match="max_length=127"):
         losses(short, [Span(tokens=[1] * 128, start=1)])
-    assert len(app.asked) == 3
+    assert len(app.asked) == num_asked
 
 
 def test_a_span_beyond_the_models_window_or_with_nothing_to_score_is_the_callers_error(
@@ -439,6 +472,31 @@ def test_the_key_is_sent_and_shown_nowhere(app: App) -> None:
     assert right(losses(here, spans(2)), spans(2))
     shown = f"{settings!r} {settings.model_dump()} {settings_table()} {here._address!r}"
     assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize("key", ["s3cret\nX-More: s3cret", "s3cret\x00", "s3crét"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(app: App, key: str) -> None:
+    with pytest.raises(ConfigurationError, match="WINNOW_VLLM_API_KEY") as raised:
+        engine(app, api_key=SecretStr(key))
+    assert "s3cr" not in str(raised.value)
+    assert app.keys == set()
+
+
+def test_a_key_may_end_a_line_and_an_empty_one_is_none(app: App) -> None:
+    engine(app, api_key=SecretStr("s3cret\n"))
+    assert app.keys == {"Bearer s3cret"}
+    app.keys.clear()
+    engine(app, api_key=SecretStr(""))
+    assert app.keys == {None}
+
+
+def test_what_the_http_library_says_of_a_bad_header_is_not_told(app: App) -> None:
+    here = engine(app, patience_s=0.0)
+    here._address.headers["Authorization"] = "Bearer s3cret\n"
+    with pytest.raises(EngineError, match="LocalProtocolError") as raised:
+        losses(here, spans(1))
+    told = "".join(traceback.format_exception(raised.value))
+    assert "s3cret" not in told
 
 
 def test_the_revision_is_that_of_the_local_files(app: App) -> None:

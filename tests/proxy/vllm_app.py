@@ -151,15 +151,16 @@ def completions(app: App, body: Json) -> Json:
     return {
         "choices": [
             {
+                "index": index,
                 "prompt_logprobs": [
                     None,
                     *(
                         {str(token): {"logprob": value, "rank": 1, "decoded_token": "x"}}
                         for token, value in zip(tokens[1:], app.logprobs(tokens)[1:], strict=True)
                     ),
-                ]
+                ],
             }
-            for tokens in body["prompt"]
+            for index, tokens in enumerate(body["prompt"])
         ]
     }
 

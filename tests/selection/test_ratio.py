@@ -249,3 +249,10 @@ def test_equal_and_proportional_parts_of_sources_contradict_each_other() -> None
     with pytest.raises(InvalidOption, match="choose one") as refused:
         Selection.make(ratio=0.5, per="source", stratify="source")
     assert refused.value.param == "stratify"
+
+
+@pytest.mark.parametrize("ratio", ["1e-999999999", "0." + "1" * 21])
+def test_a_ratio_of_a_billion_digits_is_refused_at_once(ratio: str) -> None:
+    with pytest.raises(InvalidOption, match="20 digits") as refused:
+        Selection.make(ratio=ratio)
+    assert refused.value.param == "ratio"

@@ -49,7 +49,7 @@ def start(openai: OpenAI, **options: Any) -> FineTuningJob:
 def train(database: Database, job_id: str, **values: Any) -> None:
     """What a worker would write once it has begun."""
     with database.transaction() as connection:
-        progress.start_training(connection, job_id, rows=1)
+        progress.finish_validating(connection, job_id, [], rows=1)
         progress.move(connection, job_id, "running", "The job trains.", **values)
 
 

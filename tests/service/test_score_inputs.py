@@ -179,6 +179,7 @@ def test_options_reach_the_run_and_the_rest_are_the_installations(client: TestCl
         "max_length": 128,
         "token_budget": 1024,
         "seed": 42,
+        "cache": True,
     }
     assert run["revision"] is not None
 

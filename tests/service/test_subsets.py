@@ -220,9 +220,8 @@ def test_the_manifest_of_nothing_has_no_numbers_and_no_error(
     assert manifest["comparison"]["score"]["all"]["mean"] > 0
 
 
-def test_sources_give_the_same_number_of_rows_if_asked(
-    client: TestClient, finished_run: dict[str, Any]
-) -> None:
+@pytest.mark.usefixtures("finished_run")
+def test_sources_give_the_same_number_of_rows_if_asked(client: TestClient) -> None:
     answer = client.get("/subsets?count=7&strategy=bottom&per=source&include=scores")
     chosen = [record["source"] for record in records(answer.text)]
     assert sorted((chosen.count("a"), chosen.count("b"))) == [3, 4]
@@ -231,19 +230,17 @@ def test_sources_give_the_same_number_of_rows_if_asked(
     assert "per=source" in manifest["links"]["subset"]
 
 
+@pytest.mark.usefixtures("finished_run")
 @pytest.mark.parametrize("stratify", ["length", "source"])
-def test_a_stratified_subset_has_as_many_rows(
-    client: TestClient, finished_run: dict[str, Any], stratify: str
-) -> None:
+def test_a_stratified_subset_has_as_many_rows(client: TestClient, stratify: str) -> None:
     answer = client.get(
         "/subsets", params={"ratio": 0.5, "strategy": "random", "stratify": stratify}
     )
     assert answer.headers["Winnow-Rows"] == "10"
 
 
-def test_equal_and_proportional_parts_contradict_each_other(
-    client: TestClient, finished_run: dict[str, Any]
-) -> None:
+@pytest.mark.usefixtures("finished_run")
+def test_equal_and_proportional_parts_contradict_each_other(client: TestClient) -> None:
     answer = client.get("/subsets?ratio=0.5&per=source&stratify=source")
     assert answer.status_code == 422
     assert answer.json()["param"] == "stratify"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from tests.store.story import ERROR, OWNER, Story
+from tests.store.story import ERROR, OWNER, SPEC, Story
 from winnow.errors import NotFound
 from winnow.estimate import Estimate
 from winnow.messages import Wakeup
-from winnow.store import datasets, runs, work
+from winnow.store import datasets, dry_runs, runs, work
 from winnow.store.clock import clock, seconds
 from winnow.store.datasets import Dataset
 from winnow.store.runs import Run
@@ -197,3 +200,39 @@ def test_a_dataset_is_not_dropped_while_a_dry_run_is_made_on_it(story: Story) ->
     assert story.sweep().counts["dropped"] == 0
     kept = select(dataset_table.c.deleted_at).where(dataset_table.c.id == dataset.id)
     assert story.do(lambda conn: conn.scalar(kept)) is None
+
+
+def test_a_record_that_is_purged_together_with_its_dataset_leaves_neither(story: Story) -> None:
+    dataset, run, wakeup = post(story)
+    finish(story, wakeup)
+    (purging,) = story.sweep().wakeups
+    of_dataset = story.take(purging)
+    with ThreadPoolExecutor(1) as pool:
+        with story.database.transaction() as conn:
+            work.finish_purge(conn, of_dataset)
+            let_an_hour_pass(story, run)
+            (purging,) = story.sweep().wakeups
+            removed = pool.submit(story.do, work.finish_purge, story.take(purging))
+            threading.Event().wait(0.2)
+        removed.result()
+    assert dataset.id == of_dataset.subject
+    assert [count(story, name) for name in ("run", "dataset")] == [0, 0]
+
+
+def test_datasets_that_are_in_use_do_not_keep_the_others(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_runs, "_BATCH", 1)
+    posted = sorted((post(story, sha256 * 64) for sha256 in "ab"), key=lambda made: made[0].id)
+    over, _, wakeup = posted[-1]
+    finish(story, wakeup)
+    assert purge(story) == [over.id]
+
+
+def test_a_dry_run_uses_no_cache_and_says_so(story: Story) -> None:
+    dataset, spec = story.ready(), replace(SPEC, cache=True)
+    dry, _ = story.start(dataset, spec=spec, dry_run=True)
+    real, _ = story.start(dataset, spec=spec)
+    assert (dry.spec.cache, dry.cache_snapshot) == (False, None)
+    assert real.spec.cache
+    assert real.cache_snapshot is not None

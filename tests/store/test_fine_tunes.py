@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.store.jobs import Jobs
 from tests.store.story import ERROR, OWNER, Story
@@ -131,6 +131,16 @@ def test_a_pause_before_training_is_taken_back_where_it_was(jobs: Jobs) -> None:
     ]
 
 
+def test_a_pause_while_the_files_are_read_is_kept_and_they_are_not_read_again(jobs: Jobs) -> None:
+    job, (prepare,) = jobs.create()
+    claim = jobs.story.take(prepare)
+    jobs.pause(job)
+    assert jobs.prepare(claim) == []
+    assert (jobs.get(job).status, jobs.get(job).rows) == ("paused", 8)
+    resumed, (train,) = jobs.resume(job)
+    assert (resumed.status, train.queue) == ("queued", QUEUE_TRAIN)
+
+
 def test_a_paused_job_saves_leaves_its_worker_and_goes_on_with_fresh_attempts(jobs: Jobs) -> None:
     job, claim = jobs.running()
     assert jobs.story.do(work.renew, claim, lease_s=60, rows_done=0) is False
@@ -144,9 +154,8 @@ def test_a_paused_job_saves_leaves_its_worker_and_goes_on_with_fresh_attempts(jo
     _, (wakeup,) = jobs.resume(job)
     again = jobs.story.take(wakeup)
     assert (again.attempt, jobs.get(job).status) == (1, "running")
-    newest = jobs.story.do(training.newest_checkpoint, job.id)
-    assert newest is not None
-    assert newest.step == 3
+    (kept,) = jobs.story.do(training.kept_checkpoints, job.id)
+    assert kept.step == 3
 
 
 def test_a_worker_that_hears_of_neither_pause_nor_resume_keeps_the_job(jobs: Jobs) -> None:
@@ -159,6 +168,15 @@ def test_a_worker_that_hears_of_neither_pause_nor_resume_keeps_the_job(jobs: Job
     jobs.succeed(claim)
     assert jobs.get(job).status == "succeeded"
     assert [kind for kind, _ in states(jobs, job)].count("train") == 1
+
+
+def test_a_result_that_comes_after_a_pause_and_a_resume_counts(jobs: Jobs) -> None:
+    job, claim = jobs.running()
+    jobs.pause(job)
+    jobs.resume(job)
+    jobs.succeed(claim)
+    assert jobs.get(job).status == "succeeded"
+    assert types(jobs, job)[-2:] == ["running", "succeeded"]
 
 
 def test_a_result_that_comes_after_a_pause_is_made_again(jobs: Jobs) -> None:
@@ -228,10 +246,20 @@ def test_a_checkpoint_that_is_saved_again_stands_once(jobs: Jobs) -> None:
     job, claim = jobs.running()
     jobs.checkpoint(claim, 2)
     assert jobs.checkpoint(claim, 2, folder="checkpoints/other") == ["checkpoints/other"]
-    newest = jobs.story.do(training.newest_checkpoint, job.id)
-    assert newest is not None
-    assert newest.folder == "checkpoints/2"
+    (kept,) = jobs.story.do(training.kept_checkpoints, job.id)
+    assert kept.folder == "checkpoints/2"
     assert types(jobs, job).count("checkpoint") == 1
+
+
+def test_a_checkpoint_whose_files_are_gone_can_be_saved_anew(jobs: Jobs) -> None:
+    job, claim = jobs.running()
+    jobs.checkpoint(claim, 2)
+    jobs.checkpoint(claim, 4)
+    newest, older = jobs.story.do(training.kept_checkpoints, job.id)
+    jobs.story.do(training.forget_checkpoint, claim, newest)
+    assert jobs.story.do(training.kept_checkpoints, job.id) == [older]
+    assert jobs.checkpoint(claim, 4, folder="checkpoints/anew") == []
+    assert jobs.story.do(training.kept_checkpoints, job.id)[0].folder == "checkpoints/anew"
 
 
 def test_what_has_been_told_is_known_to_the_next_attempt(jobs: Jobs) -> None:
@@ -290,12 +318,26 @@ def test_a_worker_that_goes_silent_is_an_event_and_the_job_goes_on(jobs: Jobs) -
     assert jobs.story.take(wakeup).attempt == 2
 
 
+@pytest.mark.parametrize(
+    ("rows", "queue"), [(None, QUEUE_IO), (8, QUEUE_TRAIN)], ids=["files unread", "files read"]
+)
+def test_a_job_without_a_unit_gets_one(jobs: Jobs, rows: int | None, queue: str) -> None:
+    job = jobs.create()[0] if rows is None else jobs.queued()[0]
+    of_it = work_table.c.fine_tune_id == job.id
+    jobs.story.do(lambda conn: conn.execute(update(work_table).where(of_it).values(state="done")))
+    swept = jobs.story.sweep()
+    assert ([one.queue for one in swept.wakeups], swept.counts["restarted"]) == ([queue], 1)
+    assert jobs.story.sweep().wakeups == []
+
+
 def test_a_job_out_of_attempts_fails_and_says_so(jobs: Jobs) -> None:
     job, claim = jobs.running()
     for _ in range(3):
         jobs.story.age(claim.work_id, 61)
-        jobs.story.sweep()
+        swept = jobs.story.sweep()
         jobs.try_take(claim.work_id)
+    (purge,) = swept.wakeups
+    assert jobs.story.take(purge).kind == "purge"
     error = jobs.get(job).error
     assert error is not None
     assert (jobs.get(job).status, error.code) == ("failed", "worker_lost")

@@ -40,7 +40,14 @@ def examples() -> list[Example]:
 def make_job(tmp_path_factory: pytest.TempPathFactory, examples: list[Example]) -> MakeJob:
     """Fill the folder of a job: batches of four for two epochs unless the options say otherwise."""
 
-    def make(*, base: Path = TINY, validation: int = 0, rows: int = 41, **options: object) -> Path:
+    def make(
+        *,
+        base: Path = TINY,
+        validation: int = 0,
+        rows: int = 41,
+        dtype_before: str | None = None,
+        **options: object,
+    ) -> Path:
         folder = tmp_path_factory.mktemp("job")
         chosen = {"model": "tiny", "template": "plain", "batch_size": 4, "n_epochs": 2} | options
         TrainingJob(
@@ -48,6 +55,7 @@ def make_job(tmp_path_factory: pytest.TempPathFactory, examples: list[Example]) 
             base_folder=base,
             name="ft:tiny:test:0123456789ab",
             provenance={"dataset": "ds_cats", "dataset_digest": "d1g3st", "ratio": 0.1},
+            dtype=dtype_before,
         ).write(folder)
         write_examples(folder / TRAIN_FILE, examples[:rows])
         if validation:

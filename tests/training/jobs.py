@@ -6,11 +6,14 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
-from winnow.training.events import Done, Failed, Stopped, TrainingEvent
+from winnow.training.events import Crashed, Done, Failed, Stopped, TrainingEvent
 from winnow.training.process import TrainingProcess
 from winnow.training.stop import StopRequest
 
 MakeJob = Callable[..., Path]
+
+THREADS = 3
+"""What a worker with room for three processes has."""
 
 
 def train_here(folder: Path) -> list[TrainingEvent]:
@@ -18,7 +21,7 @@ def train_here(folder: Path) -> list[TrainingEvent]:
     from winnow.training.train import train
 
     events: list[TrainingEvent] = []
-    events.append(train(folder, say=events.append, stop=StopRequest()))
+    events.append(train(folder, say=events.append, stop=StopRequest(), threads=THREADS))
     return events
 
 
@@ -41,7 +44,7 @@ def hear(
     return heard
 
 
-def last(events: list[TrainingEvent]) -> Done | Stopped | Failed:
+def last(events: list[TrainingEvent]) -> Done | Stopped | Failed | Crashed:
     """How it ended."""
-    assert isinstance(events[-1], Done | Stopped | Failed), events[-1]
+    assert isinstance(events[-1], Done | Stopped | Failed | Crashed), events[-1]
     return events[-1]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from winnow.records.example import BLOCK_ROWS, Example, Turn
-from winnow.training.events import Failed, Saved, parse, render
+from winnow.training.alive import Pulse
+from winnow.training.events import Alive, Crashed, Failed, Saved, TrainingEvent, parse, render
 from winnow.training.job import (
     TrainingJob,
     checkpoints,
@@ -19,7 +22,11 @@ from winnow.training.spec import FineTuneSpec
 def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
     spec = FineTuneSpec.make(target_modules=["q_proj"], n_epochs=2, seed=2**63 - 1)
     job = TrainingJob(
-        spec=spec, base_folder=Path("/models/x"), name="ft:x::1", provenance={"ratio": 0.1}
+        spec=spec,
+        base_folder=Path("/models/x"),
+        name="ft:x::1",
+        provenance={"ratio": 0.1},
+        dtype="float32",
     )
     job.write(tmp_path / "new" / "folder")
     assert TrainingJob.read(tmp_path / "new" / "folder") == job
@@ -67,9 +74,21 @@ def test_an_event_is_read_as_it_was_said_and_chatter_is_not_an_event() -> None:
     for event in (
         Failed(code="out_of_memory", message="too\nlong", param=None),
         Saved(step=3, folder="checkpoints/checkpoint-3"),
+        Crashed(message="ValueError: no"),
+        Alive(phase="merge"),
     ):
         line = render(event)
         assert line.count(b"\n") == 1
         assert parse(line) == event
     for chatter in (b"Loading weights\n", b"{}\n", b"[1]\n", b'{"event": "unheard"}\n'):
         assert parse(chatter) is None
+
+
+def test_a_sign_of_life_is_given_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    said: list[TrainingEvent] = []
+    pulse = Pulse(said.append)
+    for now[0], phase in [(104, "encoding"), (106, "training"), (107, "training"), (112, "merge")]:
+        pulse(phase)
+    assert said == [Alive(phase="training"), Alive(phase="merge")]

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from tests.training.jobs import MakeJob, hear, last, losses
-from winnow.training.events import Done, Failed, Prepared, Saved, Stopped
-from winnow.training.job import checkpoints
-from winnow.training.main import STOPPED_CODE
+from winnow.training.events import Crashed, Done, Failed, Prepared, Saved, Stopped
+from winnow.training.job import JOB_FILE, LOG_FILE, checkpoints
+from winnow.training.main import CRASHED_CODE, STOPPED_CODE
 from winnow.training.process import TrainingProcess
 
 EPOCHS = 8
@@ -23,17 +23,26 @@ EPOCHS = 8
 
 
 @pytest.fixture(scope="module")
-def two_ranks(make_job: MakeJob) -> tuple[Path, list[object]]:
+def two_ranks(
+    make_job: MakeJob, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[object]]:
     """The folder of a job that two processes finished after they had been stopped once, and what they said then."""
     folder = make_job(processes=2, n_epochs=EPOCHS, validation=9)
-    with TrainingProcess.start(folder, processes=2) as training:
-        hear(training, lambda event: isinstance(event, Saved))
-        training.stop(grace_s=60)
-        stopped = last(hear(training))
-    assert isinstance(stopped, Stopped)
-    assert stopped.step == max(checkpoints(folder))
-    with TrainingProcess.start(folder, processes=2) as training:
-        return folder, list(hear(training))
+    # The configuration of whoever runs the worker is not ours.
+    home = tmp_path_factory.mktemp("home")
+    (home / "accelerate").mkdir()
+    (home / "accelerate" / "default_config.yaml").write_text("not: for us")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HF_HOME", str(home))
+        with TrainingProcess.start(folder, processes=2, threads=2) as training:
+            hear(training, lambda event: isinstance(event, Saved))
+            training.stop(grace_s=60)
+            stopped = last(hear(training))
+        assert isinstance(stopped, Stopped)
+        assert stopped.step == max(checkpoints(folder))
+        with TrainingProcess.start(folder, processes=2, threads=2) as training:
+            heard = list(hear(training))
+    return folder, heard
 
 
 def test_killed_and_stopped_it_goes_on_and_ends_as_two_processes_do(
@@ -79,7 +88,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from winnow.training.process import TrainingProcess
-training = TrainingProcess.start(Path(sys.argv[1]), processes=2)
+training = TrainingProcess.start(Path(sys.argv[1]), processes=2, threads=2)
 while not any(type(event).__name__ == "Saved" for event in training.events(60)):
     pass
 print("training", flush=True)
@@ -115,6 +124,23 @@ def test_what_the_user_can_change_is_said_and_kill_leaves_no_rank(make_job: Make
     assert isinstance(failed, Failed)
     assert (failed.code, failed.param) == ("invalid_option", "target_modules")
     assert "c_attn" in failed.message
+
+
+def test_an_error_that_nobody_foresaw_is_said_and_who_is_gone_gets_no_signal(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_job()
+    (folder / JOB_FILE).write_text("{")
+    signalled: list[int] = []
+    with TrainingProcess.start(folder) as training:
+        crashed = last(hear(training))
+        monkeypatch.setattr(os, "killpg", lambda pid, _: signalled.append(pid))
+        training.stop(grace_s=1)
+    assert isinstance(crashed, Crashed)
+    assert crashed.message.startswith("orjson.JSONDecodeError: ")
+    assert training.returncode == CRASHED_CODE
+    assert not signalled
+    assert "Traceback" in (folder / LOG_FILE).read_text()
 
 
 def test_asked_to_stop_before_it_began_it_stops_at_once(make_job: MakeJob) -> None:

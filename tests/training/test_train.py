@@ -14,14 +14,25 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.training import plain_trl
 from tests.training.conftest import TINY
 from tests.training.jobs import MakeJob, last, losses, train_here
-from winnow.errors import InvalidOption, NonFiniteLoss, NoUsableRows
+from winnow.errors import InvalidOption, NonFiniteLoss, NoUsableRows, OutOfMemory, TrainingDied
 from winnow.proxy.tokenizer import HFTokenizer
 from winnow.records.example import Example, Turn
+from winnow.training import alive
 from winnow.training import train as training
 from winnow.training.encode import EncodedCompletion, encode_completion
-from winnow.training.events import Done, Evaluated, Prepared, Saved, Step, Stopped, TrainingEvent
-from winnow.training.job import TRAIN_FILE, checkpoints, write_examples
+from winnow.training.events import (
+    Alive,
+    Done,
+    Evaluated,
+    Prepared,
+    Saved,
+    Step,
+    Stopped,
+    TrainingEvent,
+)
+from winnow.training.job import TRAIN_FILE, VALIDATION_FILE, checkpoints, write_examples
 from winnow.training.merge import merge_adapter
+from winnow.training.reporting import Reporter
 from winnow.training.stop import StopRequest
 from winnow.training.train import train
 from winnow.training.trainer import CompletionTrainer, is_out_of_memory, keeps_rows_apart
@@ -225,6 +236,27 @@ def test_memory_that_runs_out_halves_the_micro_batches_and_changes_no_loss(
     assert losses(folder) == pytest.approx(losses(lora[0]), abs=2e-5)
 
 
+@pytest.mark.parametrize("where", ["load_model", "write_result"])
+def test_memory_that_runs_out_anywhere_is_said_to_have_run_out(
+    where: str, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, where, lambda *_, **__: torch.empty(2**60))
+    with pytest.raises(OutOfMemory, match="max_length"):
+        train_here(make_job(rows=4, n_epochs=1))
+
+
+def test_every_long_phase_gives_signs_of_life(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alive, "ALIVE_EVERY_S", 0)
+    said = train_here(make_job(rows=8, n_epochs=1, validation=3, merge=True))
+    phases = [event.phase for event in said if isinstance(event, Alive)]
+    assert phases == [
+        *["encoding", "encoding", "training", "training", "evaluation"],
+        *["merge"] * 4,
+    ]
+
+
 def test_torch_says_so_when_memory_runs_out() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
@@ -244,7 +276,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_not_been(make_job: MakeJob) ->
         def ask_after(event: TrainingEvent, stop: StopRequest = stop) -> None:
             stop.asked = isinstance(event, Saved) and event.step in {4, 6}
 
-        end = train(parts, say=ask_after, stop=stop)
+        end = train(parts, say=ask_after, stop=stop, threads=1)
         stopped_at += [end.step] if isinstance(end, Stopped) else []
     assert stopped_at == [5, 7]
     assert losses(parts) == losses(whole)
@@ -257,7 +289,7 @@ def test_a_checkpoint_that_was_cut_short_does_not_count(make_job: MakeJob) -> No
     (checkpoints(folder)[newest] / "optimizer.pt").write_bytes(b"half")
     assert newest not in checkpoints(folder)
     events: list[TrainingEvent] = []
-    train(folder, say=events.append, stop=StopRequest())
+    train(folder, say=events.append, stop=StopRequest(), threads=1)
     prepared = events[0]
     assert isinstance(prepared, Prepared)
     assert prepared.resumed_from == 21
@@ -272,6 +304,33 @@ def test_a_loss_that_is_not_a_number_ends_it_before_it_is_saved(make_job: MakeJo
     assert not checkpoints(folder)
 
 
+@pytest.mark.parametrize("validation", [0, 3])
+def test_an_update_that_spoils_the_weights_is_no_success(
+    validation: int, make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = Reporter.on_step_end
+
+    def spoil(self: Reporter, *args: Any, model: Any, **options: Any) -> None:
+        decide(self, *args, **options)
+        learned = next(one for one in model.parameters() if one.requires_grad)
+        learned.data.fill_(float("nan"))
+
+    monkeypatch.setattr(Reporter, "on_step_end", spoil)
+    folder = make_job(rows=4, n_epochs=1, validation=validation)
+    with pytest.raises(NonFiniteLoss, match="validation" if validation else "last update"):
+        train_here(folder)
+    assert not (folder / "result").exists()
+
+
+def test_a_job_goes_on_in_the_precision_it_was_begun_in(make_job: MakeJob) -> None:
+    prepared = train_here(make_job(rows=4, n_epochs=1, dtype="bfloat16", dtype_before="float32"))[0]
+    assert isinstance(prepared, Prepared)
+    assert prepared.hyperparameters["dtype"] == "float32"
+    if not torch.cuda.is_available():
+        with pytest.raises(TrainingDied, match="bfloat16"):
+            train_here(make_job(dtype_before="bfloat16"))
+
+
 @pytest.mark.parametrize(
     ("options", "param", "says"),
     [
@@ -281,12 +340,13 @@ def test_a_loss_that_is_not_a_number_ends_it_before_it_is_saved(make_job: MakeJo
         ({"max_length": 129}, "max_length", "128"),
         ({"template": "chat"}, "template", "template=plain"),
         ({"processes": 3}, "batch_size", "multiple of 3"),
+        ({"processes": 4}, "processes", "at most 3"),
     ],
 )
 def test_an_option_that_cannot_be_met_is_named(
     options: dict[str, Any], param: str, says: str, make_job: MakeJob
 ) -> None:
-    if torch.cuda.is_available() and param in {"dtype", "batch_size"}:
+    if torch.cuda.is_available() and param in {"dtype", "batch_size", "processes"}:
         pytest.skip("this machine can")
     with pytest.raises(InvalidOption, match=says) as caught:
         train_here(make_job(**options))
@@ -305,11 +365,18 @@ def test_rows_without_a_token_to_learn_are_counted_and_all_of_them_end_it(
 ) -> None:
     long = Turn(role="user", content="cat " * 200)
     full = Example(row=7, turns=(long, Turn(role="assistant", content="Yes.")))
+    ask = Turn(role="user", content="cat")
+    too_much = Example(row=8, turns=(ask, Turn(role="assistant", content="cat " * 200)))
     folder = make_job(n_epochs=1)
-    write_examples(folder / TRAIN_FILE, [*examples[:5], full])
-    prepared = train_here(folder)[0]
+    write_examples(folder / TRAIN_FILE, [*examples[:5], full, too_much])
+    write_examples(folder / VALIDATION_FILE, [examples[0], full])
+    events = train_here(folder)
+    prepared, done = events[0], last(events)
     assert isinstance(prepared, Prepared)
-    assert (prepared.rows_used, prepared.rejected_by_reason) == (5, {"prompt_fills_window": 1})
+    assert isinstance(done, Done)
+    assert (prepared.rows_used, prepared.rejected_by_reason) == (6, {"prompt_fills_window": 1})
+    assert prepared.validation_rejected == {"prompt_fills_window": 1}
+    assert prepared.answers_cut == done.metrics["answers_cut"] == 1
     folder = make_job()
     write_examples(folder / TRAIN_FILE, [full])
     with pytest.raises(NoUsableRows, match="Row 7") as caught:

@@ -20,8 +20,8 @@ NUM_ROWS = 500
 SAMPLE = ROOT / "winnow" / "sample" / "sample.jsonl"
 TOKEN_BUDGET = 1024
 MEAN = {"abs": 2e-5, "rel": 1e-5}
-CLOSE = {"loss_conditioned": MEAN, "loss_direct": MEAN, "score": {"abs": 1e-4}}
-"""How far engines may lie apart."""
+CLOSE = {"loss_conditioned": MEAN, "loss_direct": MEAN, "score": {"abs": 1e-4, "rel": 1e-4}}
+"""How far engines may lie apart; a score is an exponential, so where it is in the hundreds, 1e-4 of itself."""
 
 WORKER = ("-m", "cli", "worker", "--queues", "io,score", "--engine", "vllm", "--threads", "1")
 """How an operator starts it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,20 +26,22 @@ from tests.workers.fine_tuning import (
     trainer,
 )
 from tests.workers.house import OWNER, House, alpaca
-from winnow.errors import DependencyMissing
-from winnow.messages import Offer
+from winnow.errors import DependencyMissing, RevisionMismatch
+from winnow.messages import QUEUE_TRAIN, Offer
 from winnow.proxy.engine import Engine
 from winnow.selection.reference import SubsetReference
 from winnow.spec import RunSpec
 from winnow.store.blobs import Blobs
 from winnow.store.files import delete_file
 from winnow.store.fine_tunes import cancel_fine_tune
-from winnow.training.job import TRAIN_FILE, read_examples
+from winnow.store.training import SavedCheckpoint, kept_checkpoints, record_checkpoint
+from winnow.store.work import claim, release
+from winnow.training.job import MARKER, TRAIN_FILE, mark_complete, read_examples
 from workers import run
 from workers.engines import EngineCache
 from workers.lease import HEARD_WITHIN_S
-from workers.run import check_trainer, engine_loader, make_handlers
-from workers.transfer import download
+from workers.run import check_trainer, engine_loader, make_handlers, model_files
+from workers.transfer import download, upload
 
 TINY = str(Path(__file__).parents[1] / "golden" / "tiny-gpt2")
 QUICK = {"model": TINY, "n_epochs": 2, "batch_size": 4, "template": "plain"}
@@ -104,6 +107,12 @@ def test_an_uploaded_file_becomes_a_model_that_scores(house: House) -> None:
     house.work(scorer)
     assert house.run(base_id).revision != scored.revision
 
+    models = model_files(house.settings, house.database)
+    shutil.rmtree(models.root)
+    house.execute("""UPDATE fine_tune SET metrics = metrics || '{"base_revision": "other"}'""")
+    with pytest.raises(RevisionMismatch, match="adapter of other files"):
+        models.folder(job.fine_tuned_model)
+
 
 def test_a_subset_is_trained_on_row_by_row(house: House, tmp_path: Path) -> None:
     run_id = house.start_run(house.upload(alpaca(2000)))
@@ -141,6 +150,55 @@ def test_a_file_that_holds_nothing_to_train_on_fails_the_job_and_says_which(
     assert job.error is not None
     assert (job.status, job.error.code, job.error.param) == ("failed", code, "validation_file")
     assert house.blobs.names(f"fine_tunes/{job_id}") == []
+
+
+def test_rows_that_are_none_are_counted_and_told(house: House) -> None:
+    broken = b'{"instruction": "Add", "output": ""}\n{"instruction": \n'
+    job_id = start_job(
+        house,
+        post_file(house, alpaca(4) + broken),
+        validation_file=post_file(house, alpaca(2) + broken),
+        **QUICK,
+    )
+    prepare(house, job_id)
+    job = job_of(house, job_id)
+    assert job.rows == 4
+    assert job.provenance["rows left out"] == "empty_answer 1, malformed 1"
+    assert job.provenance["validation rows left out"] == "empty_answer 1, malformed 1"
+    told = [one for one in events_of(house, job_id) if one.type == "fine_tune.warning"]
+    assert [one.data for one in told] == 2 * [
+        {"rejected_by_reason": {"empty_answer": 1, "malformed": 1}}
+    ]
+    assert told[0].message.startswith(
+        "2 of 6 rows of training_file are left out: empty_answer 1, malformed 1. The first: "
+    )
+    assert job.provenance["first left out"] in told[0].message
+
+
+def test_training_goes_on_from_a_checkpoint_that_is_whole_and_with_the_same_base(
+    house: House, tmp_path: Path
+) -> None:
+    job_id = start_job(house, post_file(house, alpaca(4)), **QUICK)
+    prepare(house, job_id)
+    (wakeup,) = house.published
+    source = tmp_path / "checkpoint"
+    source.mkdir()
+    (source / "weights").write_bytes(b"1")
+    mark_complete(source)
+    for name in ("weights", MARKER):
+        upload(house.blobs, source / name, f"kept/{name}", on_piece=lambda: None)
+    with house.database.transaction() as connection:
+        first = claim(connection, wakeup.work_id, worker_id="w", lease_s=60, queues=[QUEUE_TRAIN])
+        assert first is not None
+        for step, folder in ((2, "kept"), (4, "lost")):
+            saved = SavedCheckpoint(step=step, folder=folder)
+            record_checkpoint(connection, first, saved, metrics={}, keep=2)
+        release(connection, first)
+    house.execute("""UPDATE fine_tune SET provenance = '{"base revision": "other"}'""")
+    trainer(house).run(wakeup.work_id)
+    assert house.unit(wakeup.work_id)["error"]["code"] == "revision_mismatch"
+    with house.database.transaction() as connection:
+        assert [one.step for one in kept_checkpoints(connection, job_id)] == [2]
 
 
 def test_a_file_that_was_deleted_before_it_was_read_fails_the_job(house: House) -> None:

@@ -207,6 +207,7 @@ def test_files_are_deleted_only_when_nobody_writes_them_any_more(house: House) -
     purge_id = house.published[0].work_id
     house.work()
     assert list(files(house)) != []
+    assert (house.unit(purge_id)["state"], house.unit(purge_id)["attempt"]) == ("queued", 0)
     house.execute("UPDATE work SET lease_expires_at = now() - interval '1 second'")
     house.execute("UPDATE work SET available_at = now()")
     house.published.append(Wakeup(work_id=purge_id, queue="io"))

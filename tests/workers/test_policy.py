@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from winnow import errors
-from workers.policy import Cancelled, ShuttingDown, Verdict, describe, judge
+from workers.policy import Cancelled, InUse, ShuttingDown, Verdict, describe, judge
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,7 @@ from workers.policy import Cancelled, ShuttingDown, Verdict, describe, judge
     [
         (ShuttingDown("stop"), Verdict.GIVE_BACK),
         (Cancelled("cancelled"), Verdict.GIVE_BACK),
+        (InUse("busy"), Verdict.PUT_OFF),
         (errors.LeaseLost(), Verdict.DROP),
         (errors.DamagedContainer(), Verdict.FAIL),
         (errors.RevisionMismatch(), Verdict.TRY_AGAIN),
@@ -41,6 +42,12 @@ def test_a_lost_database_is_described_without_the_statement() -> None:
         psycopg.OperationalError("host 10.0.0.1 refused"),
     ):
         assert describe(error).message == "The database did not answer."
+
+
+def test_a_file_that_is_gone_is_described_without_its_place() -> None:
+    message = describe(FileNotFoundError(2, "No such file or directory", "/srv/winnow/x")).message
+    assert "No such file or directory" in message
+    assert "/srv" not in message
 
 
 def test_a_long_message_is_cut() -> None:

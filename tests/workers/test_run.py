@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.processes import until
 from tests.workers.house import House
 from winnow.errors import ConfigurationError, DependencyMissing, InvalidOption
 from winnow.messages import Offer
@@ -83,5 +84,5 @@ def test_a_worker_is_listed_while_it_lives(house: House) -> None:
             return [worker.id for worker in live_workers(connection)]
 
     with present(house.database, worker_id="worker-1", queues=["io"], offers=[offer]):
-        assert listed() == ["worker-1"]
+        until(lambda: listed() == ["worker-1"] or None)
     assert listed() == []

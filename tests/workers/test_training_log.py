@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -16,11 +17,13 @@ from tests.workers.fine_tuning import events_of, job_of, post_file, start_job, s
 from tests.workers.house import OWNER, House, alpaca
 from winnow.errors import LeaseLost, TrainingDied
 from winnow.messages import QUEUE_TRAIN
+from winnow.store.blobs import Blobs
 from winnow.store.fine_tunes import cancel_fine_tune, list_checkpoints, pause_fine_tune
 from winnow.store.session import Connection, Database
-from winnow.store.training import newest_checkpoint, told_so_far
+from winnow.store.training import kept_checkpoints, told_so_far
 from winnow.store.work import Claim, claim, fail_attempt, release
 from winnow.training.events import (
+    Crashed,
     Done,
     Evaluated,
     Failed,
@@ -31,7 +34,8 @@ from winnow.training.events import (
     TrainingEvent,
 )
 from winnow.training.job import mark_complete
-from workers.lease import Lease
+from workers import training_log
+from workers.lease import HEARD_WITHIN_S, Lease
 from workers.policy import Cancelled, ShuttingDown, Stalled, TrainingFailed, describe
 from workers.training_log import TrainingLog
 
@@ -57,6 +61,8 @@ def prepared(*, resumed_from: int = 0, rejected: int = 0) -> Prepared:
         rows_used=8,
         rows_rejected=rejected,
         rejected_by_reason={"prompt_fills_window": rejected} if rejected else {},
+        validation_rejected={"not_learned": 1} if rejected else {},
+        answers_cut=3 if rejected else 0,
         total_steps=TOTAL,
         resumed_from=resumed_from,
         trained_tokens_planned=300,
@@ -69,7 +75,7 @@ class ScriptedTraining:
     """Implements `workers.training_log.Training`: says its lines one by one; after the last it hangs, or has died.
 
     A function among the lines is called when it is its turn: what happens around the process. Asked to stop, it saves
-    a checkpoint of the last step that it said, as the real one does.
+    a checkpoint of the last step that it said, as the real one does; unless it is deaf.
     """
 
     folder: Path
@@ -77,6 +83,8 @@ class ScriptedTraining:
     returncode: int | None = None
     hangs: bool = False
     keeps_checkpoints: bool = True
+    deaf: bool = False
+    killed: bool = False
     stopped: bool = False
     _said: int = 0
     _last_words: list[TrainingEvent] = field(default_factory=list)
@@ -100,8 +108,9 @@ class ScriptedTraining:
             else:
                 line()
 
-    def stop(self, grace_s: float) -> None:
-        del grace_s
+    def ask_to_stop(self) -> None:
+        if self.deaf:
+            return
         at = max(
             (line.step for line in self.lines[: self._said] if isinstance(line, Step)), default=0
         )
@@ -109,6 +118,9 @@ class ScriptedTraining:
         if at:
             write_checkpoint(self.folder, saved(at))
         self.stopped, self.returncode = True, 75
+
+    def kill(self) -> None:
+        self.killed = True
 
     @property
     def _all_said(self) -> bool:
@@ -144,8 +156,10 @@ class Attempt:
         *lines: Say,
         hangs: bool = False,
         keeps_checkpoints: bool = True,
+        deaf: bool = False,
         stall_s: float = 60.0,
         database: Database | None = None,
+        blobs: Blobs | None = None,
     ) -> None:
         """Follow a process that says these lines; what ends the attempt is raised."""
         claimed = self.take()
@@ -155,21 +169,23 @@ class Attempt:
             returncode=-9,
             hangs=hangs,
             keeps_checkpoints=keeps_checkpoints,
+            deaf=deaf,
         )
         with self.house.database.transaction() as connection:
             told = told_so_far(connection, self.job_id)
-            newest = newest_checkpoint(connection, self.job_id)
+            kept = kept_checkpoints(connection, self.job_id)
         with Lease(
             self.house.database, claimed, lease_s=30, stopping=self.stopping, stall_s=stall_s
         ) as lease:
             log = TrainingLog(
                 database=database or self.house.database,
-                blobs=self.house.blobs,
+                blobs=blobs or self.house.blobs,
                 claim=claimed,
                 lease=lease,
                 folder=self.folder,
                 told=told,
-                resumed_from=newest,
+                resumed_from=kept[0] if kept else None,
+                provenance={},
             )
             log.follow(self.training)
 
@@ -186,6 +202,14 @@ class Attempt:
         assert self.claimed is not None
         with self.house.database.transaction() as connection:
             release(connection, self.claimed)
+
+    def pause(self) -> None:
+        with self.house.database.transaction() as connection:
+            pause_fine_tune(connection, owner=OWNER, fine_tune_id=self.job_id)
+
+    def cancel(self) -> None:
+        with self.house.database.transaction() as connection:
+            cancel_fine_tune(connection, owner=OWNER, fine_tune_id=self.job_id)
 
     def checkpoints(self) -> list[int]:
         with self.house.database.transaction() as connection:
@@ -224,9 +248,13 @@ def test_steps_losses_and_what_auto_came_to_stand_on_the_job(attempt: Attempt) -
 
 def test_rows_with_nothing_to_learn_are_a_warning(attempt: Attempt) -> None:
     attempt.do(prepared(rejected=2), done())
-    warning = events_of(attempt.house, attempt.job_id)[-1]
-    assert warning.type == "fine_tune.warning"
-    assert warning.message == "2 of 10 rows have nothing to learn from: prompt_fills_window 2."
+    warnings = events_of(attempt.house, attempt.job_id)[-3:]
+    assert {warning.type for warning in warnings} == {"fine_tune.warning"}
+    assert [warning.message for warning in warnings] == [
+        "2 of 10 rows have nothing to learn from: prompt_fills_window 2.",
+        "1 validation rows have nothing to measure the loss on: not_learned 1.",
+        "The answers of 3 rows are cut at max_length.",
+    ]
 
 
 def test_steps_that_are_done_again_after_a_crash_are_told_once(attempt: Attempt) -> None:
@@ -246,9 +274,8 @@ def test_a_checkpoint_is_stored_whole_and_the_two_newest_are_kept(attempt: Attem
     assert attempt.stored() == ["2", "3"]
     assert attempt.checkpoints() == [3, 2, 1]
     with attempt.house.database.transaction() as connection:
-        newest = newest_checkpoint(connection, attempt.job_id)
+        newest, *_ = kept_checkpoints(connection, attempt.job_id)
         page = list_checkpoints(connection, owner=OWNER, fine_tune_id=attempt.job_id)
-    assert newest is not None
     assert attempt.house.blobs.find(newest.folder) == [
         "complete.json",
         "model.safetensors",
@@ -287,12 +314,8 @@ def test_a_worker_that_is_asked_to_stop_saves_before_it_goes(attempt: Attempt) -
 
 
 def test_a_pause_saves_a_checkpoint_first(attempt: Attempt) -> None:
-    def pause() -> None:
-        with attempt.house.database.transaction() as connection:
-            pause_fine_tune(connection, owner=OWNER, fine_tune_id=attempt.job_id)
-
     with pytest.raises(Cancelled):
-        attempt.do(prepared(), step(1), step(2), pause, hangs=True)
+        attempt.do(prepared(), step(1), step(2), attempt.pause, hangs=True)
     assert (attempt.training.stopped, attempt.checkpoints()) == (True, [2])
 
 
@@ -301,8 +324,7 @@ def test_a_cancel_is_heard_within_seconds_and_nothing_is_told_after_it(attempt: 
 
     def cancel() -> None:
         nonlocal cancelled_at
-        with attempt.house.database.transaction() as connection:
-            cancel_fine_tune(connection, owner=OWNER, fine_tune_id=attempt.job_id)
+        attempt.cancel()
         cancelled_at = time.monotonic()
 
     with pytest.raises(Cancelled):
@@ -310,6 +332,61 @@ def test_a_cancel_is_heard_within_seconds_and_nothing_is_told_after_it(attempt: 
     assert time.monotonic() - cancelled_at < 3
     assert (attempt.training.stopped, attempt.checkpoints()) == (False, [])
     assert events_of(attempt.house, attempt.job_id)[-1].type == "fine_tune.cancelled"
+
+
+def test_a_cancel_is_heard_while_a_pause_saves(attempt: Attempt) -> None:
+    later = threading.Timer(2.0, attempt.cancel)
+    later.start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        attempt.do(prepared(), step(1), attempt.pause, hangs=True, deaf=True)
+    assert time.monotonic() - began < 5
+    assert (attempt.training.killed, attempt.checkpoints()) == (True, [])
+    later.join()
+
+
+def test_a_process_that_does_not_end_is_not_waited_for_for_ever(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_log, "SAVE_S", 0.5)
+    with pytest.raises(ShuttingDown):
+        attempt.do(prepared(), step(1), attempt.stopping.set, hangs=True, deaf=True)
+    assert attempt.training.killed
+
+
+class CheckpointBlobs(Blobs):
+    """A blob store in which something happens as soon as the first file of a checkpoint is written."""
+
+    happens: Callable[[], None]
+
+    @contextmanager
+    def write(self, path: str) -> Iterator[BinaryIO]:
+        with super().write(path) as file:
+            self.happens()
+            yield file
+
+
+@pytest.mark.parametrize(("action", "kept"), [("cancel", []), ("pause", ["1"])])
+def test_a_cancel_ends_the_upload_of_a_checkpoint_and_a_pause_does_not(
+    attempt: Attempt, action: str, kept: list[str]
+) -> None:
+    slow = CheckpointBlobs(attempt.house.blobs.url)
+
+    def act() -> None:
+        slow.happens = lambda: None
+        getattr(attempt, action)()
+        time.sleep(2 * HEARD_WITHIN_S)
+
+    slow.happens = act
+    with pytest.raises(Cancelled):
+        attempt.do(prepared(), step(1), saved(1), hangs=True, blobs=slow)
+    assert attempt.stored() == kept
+
+
+def test_an_error_nobody_foresaw_is_told_and_tried_again(attempt: Attempt) -> None:
+    with pytest.raises(TrainingDied, match="ValueError: 3 heads"):
+        attempt.do(prepared(), step(1), Crashed(message="ValueError: 3 heads"))
+    assert steps_told(attempt.house, attempt.job_id) == [1]
 
 
 def test_a_process_that_falls_silent_counts_as_hanging(attempt: Attempt) -> None:
@@ -326,6 +403,16 @@ def test_a_worker_that_lost_its_lease_neither_tells_nor_stores(attempt: Attempt)
         attempt.do(prepared(), step(1), saved(1), take_over, step(2), saved(2), done())
     assert steps_told(attempt.house, attempt.job_id) == [1]
     assert attempt.checkpoints() == [1]
+
+
+def test_a_checkpoint_of_a_worker_that_lost_its_lease_is_removed(attempt: Attempt) -> None:
+    def take_over() -> None:
+        attempt.house.execute("UPDATE work SET lease_expires_at = now() - interval '1 second'")
+        attempt.take("worker-2")
+
+    with pytest.raises(LeaseLost):
+        attempt.do(prepared(), step(1), saved(1), take_over, saved(2))
+    assert attempt.stored() == ["1"]
 
 
 class AwayDatabase(Database):

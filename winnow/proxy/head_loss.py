@@ -53,20 +53,18 @@ def tiled_losses(head: nn.Linear, hidden_ND: torch.Tensor, targets_N: torch.Tens
     """The losses from a tile of logits at a time."""
     peak_N = hidden_ND.new_full(targets_N.shape, -torch.inf, dtype=torch.float32)
     total_N = torch.zeros_like(peak_N)
+    # The logit of a target is the very number that is in the sum, rounded as it is: else a sure token could cost less
+    # than nothing.
+    chosen_N = torch.zeros_like(peak_N)
     for begin in range(0, len(head.weight), CPU_VOCABULARY):
         tile = slice(begin, begin + CPU_VOCABULARY)
         bias_V = None if head.bias is None else head.bias[tile]
         logits_NV = functional.linear(hidden_ND, head.weight[tile], bias_V).float()
+        inside_N = (targets_N >= begin) & (targets_N < begin + CPU_VOCABULARY)
+        places_N = torch.where(inside_N, targets_N - begin, 0)
+        chosen_N += logits_NV.gather(1, places_N[:, None])[:, 0].where(inside_N, 0)
         higher_N = torch.maximum(peak_N, logits_NV.amax(1))
         total_N *= (peak_N - higher_N).exp_()
         total_N += logits_NV.sub_(higher_N[:, None]).exp_().sum(1)
         peak_N = higher_N
-    log_sums_N = peak_N + total_N.log()
-    return log_sums_N - _target_logits(head, hidden_ND, targets_N)
-
-
-def _target_logits(
-    head: nn.Linear, hidden_ND: torch.Tensor, targets_N: torch.Tensor
-) -> torch.Tensor:
-    logits_N: torch.Tensor = torch.linalg.vecdot(hidden_ND.float(), head.weight[targets_N].float())
-    return logits_N if head.bias is None else logits_N + head.bias[targets_N]
+    return peak_N + total_N.log() - chosen_N

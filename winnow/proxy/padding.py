@@ -61,6 +61,13 @@ class FlatSpans:
         """How many tokens a model reads of each span: the last one is predicted, never read."""
         return (self._sizes_S - 1).tolist()  # type: ignore[no-any-return]
 
+    def beyond(self, vocabulary: int) -> list[int]:
+        """Positions of spans with a token that a vocabulary of this size does not have."""
+        if not len(self._tokens):
+            return []
+        highest_S = np.maximum.reduceat(self._tokens, self._begins_S)
+        return np.flatnonzero(highest_S >= vocabulary).tolist()
+
     def batch(self, positions: Sequence[int]) -> PaddedBatch:
         """The spans at these positions, which have a scored token each."""
         at = np.array(positions, dtype=np.int64)

@@ -23,6 +23,7 @@ A tensor's name ends in its shape: B spans, T tokens, N scored tokens, D the wid
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,7 +53,13 @@ from winnow.spec import Dtype
 
 Device = Literal["auto", "cpu", "cuda"]
 
-MEMORY_MESSAGES = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
+MEMORY_MESSAGES = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA error: out of memory",
+    "ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+)
 """What torch says when memory runs out without an exception of its own: CPU on Linux, on Windows, libraries of CUDA."""
 
 _log = logging.getLogger(__name__)
@@ -107,6 +114,7 @@ class TorchEngine:
         self.window = positions(self._model.config)
         self._trunk = self._model.base_model
         self._head = self._model.get_output_embeddings()
+        self._vocabulary = len(self._model.get_input_embeddings().weight)
         self.projects_scored_only = has_plain_head(self._model, self.window)
         self._lanes = self._start_lanes(threads or _num_cores())
         if dtype == "bfloat16" and not multiplies_bfloat16(self.device):
@@ -124,6 +132,8 @@ class TorchEngine:
     ) -> list[SpanLoss]:
         """The loss of each span, in the order given; both listeners are called in the caller's thread and may raise.
 
+        A token that the tokenizer knows and the model has no embedding for makes its span's loss NaN.
+
         Raises:
             ValueError: a span is longer than the window, or has nothing to score.
             EngineError: the device has no memory for a single span, or another failure of it.
@@ -132,7 +142,9 @@ class TorchEngine:
             _check(span, self.window)
         flat = FlatSpans(spans)
         lengths = flat.lengths
-        done: dict[int, SpanLoss] = {}
+        done = {at: _unreadable(spans[at]) for at in flat.beyond(self._vocabulary)}
+        if done:
+            on_batch(len(done))
 
         def on_losses(batch: Sequence[int], losses: Sequence[SpanLoss]) -> None:
             done.update(zip(batch, losses, strict=True))
@@ -240,6 +252,10 @@ class TorchEngine:
             return functional.cross_entropy(logits_NV, targets_N, reduction="none")
         hidden_BTD = self._trunk(input_ids=ids_BT, use_cache=False).last_hidden_state
         return head_losses(self._head, hidden_BTD.flatten(0, 1).index_select(0, flat_N), targets_N)
+
+
+def _unreadable(span: Span) -> SpanLoss:
+    return SpanLoss(nll=math.nan, num_tokens=len(span.tokens) - span.start)
 
 
 def _check(span: Span, window: int) -> None:

@@ -1,8 +1,8 @@
 """Questions to a running vLLM over HTTP: what is asked again, how long, and what a failure is called.
 
-    429, 5xx, no connection, a broken or unreadable answer, no answer in time    asked again, as below
-    501, any other 4xx, a redirect                                               `Refused`, with the server's words
-    401                                                                          ConfigurationError: the key is wrong
+    408, 425, 429, 5xx, no connection, no answer in time, or an unreadable one    asked again, as below
+    501, any other 4xx, a redirect                                                `Refused`, with the server's words
+    401                                                                           ConfigurationError: the key is wrong
 
 Pauses double from `FIRST_PAUSE_S` up to `LONGEST_PAUSE_S`, each shortened by chance by up to a half, so that many
 workers do not come back at once; a `Retry-After` is kept to. From the first failure of a question on it is asked for
@@ -36,6 +36,9 @@ LONGEST_PAUSE_S = 10.0
 MAX_WORDS = 500
 """Characters of a server's own words that go into a message."""
 
+_PASSING = (httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_EARLY, httpx.codes.TOO_MANY_REQUESTS)
+"""Refusals of a moment; vLLM, or what stands in front of it, may take the same request later."""
+
 
 class Refused(ModelError):
     """vLLM refuses this request, and would again. Read its log."""
@@ -61,10 +64,10 @@ class Address:
 
     @classmethod
     def of(cls, url: str, *, api_key: str | None, timeout_s: float, patience_s: float) -> Address:
-        """Check a URL as an operator writes it.
+        """Check a URL and a key as an operator writes them.
 
         Raises:
-            ConfigurationError: it is none.
+            ConfigurationError: the URL is none, or the key cannot be sent. The key is not in the message.
         """
         try:
             parsed = httpx.URL(url)
@@ -77,7 +80,7 @@ class Address:
         root = str(parsed).rstrip("/").removesuffix("/v1")
         return cls(
             url=root,
-            headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
+            headers=_authorization(api_key or ""),
             # Reading the certificates takes longer than a block of rows may.
             tls=httpx.create_ssl_context(),
             timeout_s=timeout_s,
@@ -130,6 +133,9 @@ class Session:
                 response = await self._http.request(method, path, content=content)
         except TimeoutError as error:
             raise _Trouble(f"no answer in {self._address.timeout_s:g} s") from error
+        except httpx.LocalProtocolError as error:
+            # Its words quote what was to be sent, the key among it.
+            raise _Trouble(type(error).__name__) from None
         except httpx.RequestError as error:
             raise _Trouble(f"{type(error).__name__}: {error}".rstrip(": ")) from error
         if response.status_code == httpx.codes.OK:
@@ -167,6 +173,14 @@ async def open_session(
         yield Session(http, address, address.patience_s if patience_s is None else patience_s)
 
 
+def _authorization(api_key: str) -> dict[str, str]:
+    """The header of a key, read from a file with its line end perhaps; none for an empty one."""
+    key = api_key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError("WINNOW_VLLM_API_KEY must be one line of printable ASCII.")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 def _decoded(response: httpx.Response) -> dict[str, Any]:
     try:
         answer = orjson.loads(response.content)
@@ -178,9 +192,9 @@ def _decoded(response: httpx.Response) -> dict[str, Any]:
 
 
 def _may_pass(status: int) -> bool:
-    return status == httpx.codes.TOO_MANY_REQUESTS or (
-        status >= httpx.codes.INTERNAL_SERVER_ERROR and status != httpx.codes.NOT_IMPLEMENTED
-    )
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return status != httpx.codes.NOT_IMPLEMENTED
+    return status in _PASSING
 
 
 def _words(response: httpx.Response) -> str:

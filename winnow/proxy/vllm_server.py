@@ -14,13 +14,14 @@ the revision, and a server that says its name. What is checked:
 * the server lists the model of the run, under its name or as the files it was started on;
 * it takes spans as long as the run's, hence one position more, which vLLM keeps for a token of its own;
 * `compare`: a few texts have the losses that an engine of the local files gives them, where one is at hand. This
-  finds another model, another revision, another dtype and `--logprobs-mode` alike;
+  finds another model, another revision and another `--logprobs-mode`; another dtype only where it moves the mean of a
+  text by more than `CLOSE`;
 * they have the same losses again before and after each block, so a server that came back as another one is found.
 
 Not covered. Without `compare`, a server that carries the name of the run and other weights is believed. Unlike servers
-behind one address are found by chance only. An answer does not say its dtype: start vLLM with the run's, for `auto`
-halves a float32 model. vLLM batches what it has at the moment, so equal runs differ in the last digits, and a subset
-may differ where scores tie.
+behind one address are found by chance only. An answer does not say its dtype, and a run in bfloat16 is not told from
+one in float16 or float32: start vLLM with the run's, for `auto` halves a float32 model. vLLM batches what it has at the
+moment, so equal runs differ in the last digits, and a subset may differ where scores tie.
 
 A NaN or infinite loss is returned as it is, as `winnow.proxy.engine` promises. vLLM writes minus infinity as -9999, and
 refuses a whole request for one NaN in it; such a request is halved until the span is found.
@@ -59,6 +60,9 @@ from winnow.spec import Dtype
 MODELS, COMPLETIONS, GENERATE = "/v1/models", "/v1/completions", "/inference/v1/generate"
 MAX_PROMPTS = 256
 """Spans in a request at most; vLLM takes 1,024."""
+
+HEARD_WITHIN_S = 1.0
+"""A cancelled run, or a worker that is asked to stop, waits no longer for a server that is silent."""
 
 MINUS_INFINITY = -9999.0
 NOT_A_NUMBER = "not JSON compliant"
@@ -138,7 +142,8 @@ class VLLMServerEngine:
     ) -> list[SpanLoss]:
         """The loss of each span, in the order given; `on_batch` is called in the caller's thread.
 
-        What `on_batch` raises cancels the requests that are with the server.
+        It also hears the same number again after each `HEARD_WITHIN_S`, for a server may let it wait for minutes. What
+        it raises cancels the requests that are with the server.
 
         Raises:
             ValueError: a span is longer than the window, or has nothing to score.
@@ -150,13 +155,13 @@ class VLLMServerEngine:
         if not spans:
             return []
         self._check_window(max(len(span.tokens) for span in spans))
-        return asyncio.run(self._losses(spans, on_batch))
+        return asyncio.run(self._heard(spans, on_batch))
 
     def compare(self, local: Engine) -> None:
         """Hold the server against an engine of the local files, in the dtype of the run.
 
         Raises:
-            RevisionMismatch: it has other weights or computes in another dtype.
+            RevisionMismatch: it has other weights, or computes in a dtype that is too far from the run's.
         """
         expected = local.losses(self._probes, on_batch=lambda _: None, on_replan=lambda _: None)
         self._check_same(
@@ -214,6 +219,25 @@ class VLLMServerEngine:
         return answer.get("prompt_token_id_logprobs") is not None
 
     # A block
+
+    async def _heard(
+        self, spans: Sequence[Span], on_batch: Callable[[int], None]
+    ) -> list[SpanLoss]:
+        num_done = 0
+
+        def tell(num: int) -> None:
+            nonlocal num_done
+            num_done = num
+            on_batch(num)
+
+        work = asyncio.create_task(self._losses(spans, tell))
+        try:
+            while not (await asyncio.wait([work], timeout=HEARD_WITHIN_S))[0]:
+                on_batch(num_done)
+            return work.result()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
 
     async def _losses(
         self, spans: Sequence[Span], on_batch: Callable[[int], None]
@@ -276,7 +300,7 @@ class VLLMServerEngine:
             "prompt_logprobs": 0,
         }
         try:
-            choices = (await session.post(COMPLETIONS, body)).get("choices")
+            choices = (await session.post(COMPLETIONS, body)).get("choices") or []
         except Refused as refused:
             if NOT_A_NUMBER not in refused.message:
                 raise
@@ -287,8 +311,10 @@ class VLLMServerEngine:
                 *await self._complete(session, spans[:middle]),
                 *await self._complete(session, spans[middle:]),
             ]
-        if not isinstance(choices, list) or len(choices) != len(spans):
-            raise EngineError(f"vLLM at {self._address.url} did not answer for {len(spans)} spans.")
+        if [choice.get("index") for choice in choices] != list(range(len(spans))):
+            raise EngineError(
+                f"vLLM at {self._address.url} did not answer for {len(spans)} spans in their order."
+            )
         return [
             _loss(span, _scored(choice.get("prompt_logprobs"), span))
             for span, choice in zip(spans, choices, strict=True)
@@ -335,14 +361,18 @@ def _loss(span: Span, logprobs: Sequence[float]) -> SpanLoss:
 
 
 def _scored(entries: Any, span: Span) -> list[float]:
-    """Log-probabilities of the scored tokens from an entry `{id: {"logprob": ...}}` for each token of the span."""
+    """Log-probabilities of the scored tokens from an entry `{id: {"logprob": ...}}` for each token of the span.
+
+    The first token's entry is null. The others must all be of the span, those that are not scored too: they are what
+    the scored ones were computed after.
+    """
     if not isinstance(entries, list) or len(entries) != len(span.tokens):
         raise EngineError(f"vLLM did not answer for the {len(span.tokens)} tokens of a span.")
     try:
         values = [
             float(entry[str(token)]["logprob"])
-            for entry, token in zip(entries[span.start :], span.tokens[span.start :], strict=True)
-        ]
+            for entry, token in zip(entries[1:], span.tokens[1:], strict=True)
+        ][span.start - 1 :]
     except (KeyError, TypeError) as error:
         raise EngineError(f"vLLM left out the log-probability of a token: {error}") from error
     return [-math.inf if value == MINUS_INFINITY else value for value in values]

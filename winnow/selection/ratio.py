@@ -50,6 +50,7 @@ Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 DEFAULT_STRATEGY: dict[Method, Strategy] = {"ifd": "top"}
+MAX_RATIO_DIGITS = 20
 MISLEADING = 1.0
 """From this IFD on the prompt makes the answer less likely: prompt and answer do not fit."""
 
@@ -247,6 +248,12 @@ def _ratio(value: Decimal | float | str) -> Decimal:
         ratio = Decimal(0)
     if not (ratio.is_finite() and 0 < ratio <= 1):
         raise InvalidOption(f"ratio must be above 0 and at most 1; got {value!r}.", param="ratio")
+    # Exact arithmetic on 1e-999999999 would compute a number of a billion digits.
+    if ratio.adjusted() < -MAX_RATIO_DIGITS or len(ratio.as_tuple().digits) > MAX_RATIO_DIGITS:
+        raise InvalidOption(
+            f"ratio has more than {MAX_RATIO_DIGITS} digits behind the point; round it.",
+            param="ratio",
+        )
     return ratio
 
 

@@ -22,10 +22,10 @@ _BATCH = 100
 def drop_uploads(conn: Connection) -> list[Wakeup]:
     """Hide datasets that nothing but dry runs has asked for, once these are over, and have them purged."""
     uploaded = ~dataset.c.kept & dataset.c.deleted_at.is_(None)
-    locked = select(dataset.c.id).where(uploaded).order_by(dataset.c.id).limit(_BATCH)
-    ids = conn.scalars(locked.with_for_update(skip_locked=True)).all()
-    # A statement of its own: under the lock it sees every run that was made on them.
     busy = exists().where(run.c.dataset_id == dataset.c.id, run.c.status.in_(ACTIVE))
+    locked = select(dataset.c.id).where(uploaded, ~busy).order_by(dataset.c.id).limit(_BATCH)
+    ids = conn.scalars(locked.with_for_update(skip_locked=True)).all()
+    # Asked again in a statement of its own: under the lock it sees every run that was made on them.
     dropped = conn.scalars(
         update(dataset)
         .where(dataset.c.id.in_(ids), ~busy)

@@ -78,11 +78,14 @@ def tell(conn: Connection, fine_tune_id: str, events: Sequence[NewEvent], **valu
     return True
 
 
-def start_training(conn: Connection, fine_tune_id: str, **values: Any) -> list[Wakeup]:
-    """The files are in order: let a training worker have it."""
-    if not move(conn, fine_tune_id, "queued", "The job waits for a training worker.", **values):
+def finish_validating(
+    conn: Connection, fine_tune_id: str, events: Sequence[NewEvent], **values: Any
+) -> list[Wakeup]:
+    """The files are in order: let a training worker have it; one that was paused meanwhile when it is resumed."""
+    if not tell(conn, fine_tune_id, events, **values):
         return []
-    return _enqueue(conn, fine_tune_id, "train")
+    status = conn.scalar(select(fine_tune.c.status).where(fine_tune.c.id == fine_tune_id))
+    return [] if status == "paused" else _start_training(conn, fine_tune_id)
 
 
 def pause(conn: Connection, fine_tune_id: str) -> bool:
@@ -99,7 +102,7 @@ def resume(conn: Connection, fine_tune_id: str) -> list[Wakeup]:
     conn.execute(select(work.c.id).where(work.c.fine_tune_id == fine_tune_id).with_for_update())
     validated = conn.scalar(select(fine_tune.c.rows).where(fine_tune.c.id == fine_tune_id))
     if validated is not None:
-        return start_training(conn, fine_tune_id)
+        return _start_training(conn, fine_tune_id)
     if not move(conn, fine_tune_id, "validating_files", "The files of the job are validated."):
         return []
     return start_validating(conn, fine_tune_id)
@@ -108,6 +111,12 @@ def resume(conn: Connection, fine_tune_id: str) -> list[Wakeup]:
 def start_validating(conn: Connection, fine_tune_id: str) -> list[Wakeup]:
     """Have its files read."""
     return _enqueue(conn, fine_tune_id, "prepare")
+
+
+def set_going(conn: Connection, fine_tune_id: str) -> list[Wakeup]:
+    """Make the unit that is missing of one that should be worked on; none if it has one."""
+    validated = conn.scalar(select(fine_tune.c.rows).where(fine_tune.c.id == fine_tune_id))
+    return _enqueue(conn, fine_tune_id, "prepare" if validated is None else "train")
 
 
 def succeed(conn: Connection, fine_tune_id: str, **values: Any) -> list[Wakeup]:
@@ -123,6 +132,12 @@ def fail(conn: Connection, fine_tune_id: str, error: ErrorInfo) -> list[Wakeup]:
 def cancel(conn: Connection, fine_tune_id: str) -> list[Wakeup]:
     """End it because its owner says so: queued units at once, a running one when it next renews its lease."""
     return _end(conn, fine_tune_id, "cancelled", "The job was cancelled.")
+
+
+def _start_training(conn: Connection, fine_tune_id: str) -> list[Wakeup]:
+    if not move(conn, fine_tune_id, "queued", "The job waits for a training worker."):
+        return []
+    return _enqueue(conn, fine_tune_id, "train")
 
 
 def _enqueue(

@@ -45,10 +45,13 @@ def remove_rows(conn: Connection, subject: str) -> None:
     # A worker that closes a unit right now holds that unit and asks for its run: wait for it before taking the run.
     held = select(work.c.id).where(or_(work.c.dataset_id == subject, work.c.run_id.in_(runs)))
     conn.execute(held.order_by(work.c.id).with_for_update())
+    of_dataset = or_(dataset.c.id == subject, dataset.c.id.in_(of_run))
+    ids = conn.scalars(select(dataset.c.id).where(of_dataset).with_for_update()).all()
+    # A statement of its own: of two purges of one dataset the second sees, under the lock, that the first is done.
     purged = conn.scalars(
-        select(dataset.c.id)
-        .where(or_(dataset.c.id == subject, dataset.c.id.in_(of_run) & _files_purged()))
-        .with_for_update()
+        select(dataset.c.id).where(
+            dataset.c.id.in_(ids), or_(dataset.c.id == subject, _files_purged())
+        )
     ).all()
     conn.execute(delete(event).where(event.c.subject.in_(runs)))
     conn.execute(delete(run).where(run.c.id.in_(runs)))

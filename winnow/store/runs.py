@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Text, cast, func, insert, select, tuple_, update
@@ -120,7 +120,7 @@ def create_run(  # one parameter an option
     """Start a run on a dataset of the owner; how it is cut into units is fixed now.
 
     Scoring begins at once if the dataset is ready, and after its ingest otherwise. On a dataset that failed the run
-    fails with the same reason. A dry run ends with an estimate instead of scores.
+    fails with the same reason. A dry run ends with an estimate instead of scores, and uses no cache.
 
     Raises:
         NotFound: the owner has no such dataset.
@@ -128,6 +128,7 @@ def create_run(  # one parameter an option
     data = lock_dataset(conn, owner=owner, dataset_id=dataset_id)
     if not dry_run:
         keep_dataset(conn, dataset_id)
+    spec = replace(spec, cache=spec.cache and not dry_run)
     run_id = new_id("run")
     conn.execute(
         insert(run).values(
@@ -142,9 +143,7 @@ def create_run(  # one parameter an option
             blocks_per_unit=settings.blocks_per_unit,
             units_in_flight=settings.units_in_flight,
             max_attempts=settings.max_attempts,
-            cache_snapshot=cast(func.pg_current_snapshot(), Text)
-            if spec.cache and not dry_run
-            else None,
+            cache_snapshot=cast(func.pg_current_snapshot(), Text) if spec.cache else None,
             event_seq=1,
         )
     )

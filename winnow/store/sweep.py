@@ -26,11 +26,11 @@ from sqlalchemy import (
 
 from winnow.messages import Wakeup
 from winnow.settings import Settings
-from winnow.store import progress, units
+from winnow.store import fine_tune_progress, progress, units
 from winnow.store.clock import clock, seconds
 from winnow.store.dry_runs import drop_records, drop_uploads
 from winnow.store.span_losses import forget_losses
-from winnow.store.tables import idempotency_key, run, work, worker
+from winnow.store.tables import fine_tune, idempotency_key, run, work, worker
 from winnow.store.values import ErrorInfo
 from winnow.store.work import fail_subject, stopped, tell_retry
 from winnow.store.workers_registry import LIVE_WITHIN_S
@@ -58,11 +58,12 @@ class SweepResult:
 def sweep(conn: Connection, settings: Settings) -> SweepResult:
     """Heal what can be healed now."""
     cancelled = _cancel_stopped(conn)
-    failed = _fail_exhausted(conn)
+    failed, purges = _fail_exhausted(conn)
     expired = _requeue_expired(conn)
     lost = _republish_lost(conn, settings.republish_after_s)
     due = _publish_due(conn)
     finalised = _finalise_complete(conn)
+    restarted = _restart_idle(conn)
     _forget_old(conn)
     forgotten = forget_losses(conn, days=settings.cache_days)
     dropped = [*drop_uploads(conn), *drop_records(conn)]
@@ -73,10 +74,12 @@ def sweep(conn: Connection, settings: Settings) -> SweepResult:
         "message_lost": len(lost),
         "published": len(due),
         "finalised": len(finalised),
+        "restarted": len(restarted),
         "forgotten": forgotten,
         "dropped": len(dropped),
     }
-    return SweepResult(wakeups=[*expired, *lost, *due, *finalised, *dropped], counts=counts)
+    wakeups = [*purges, *expired, *lost, *due, *finalised, *restarted, *dropped]
+    return SweepResult(wakeups=wakeups, counts=counts)
 
 
 def _expired() -> ColumnElement[bool]:
@@ -97,16 +100,18 @@ def _locked(which: ColumnElement[bool]) -> Select[tuple[int]]:
 def _cancel_stopped(conn: Connection) -> int:
     """Units of what is over, paused or gone, unless a worker still holds them."""
     open_ = or_(work.c.state == "queued", _expired())
+    ids = conn.scalars(_locked(and_(open_, stopped()))).all()
+    # Looked at again, now that they are held: a pause may have been taken back in between.
     cancelled = conn.execute(
         update(work)
-        .where(work.c.id.in_(_locked(and_(open_, stopped()))))
+        .where(work.c.id.in_(ids), stopped())
         .values(state="cancelled", finished_at=clock())
     )
     return cancelled.rowcount
 
 
-def _fail_exhausted(conn: Connection) -> int:
-    """Units whose last attempt was lost: their run, fine-tune or dataset fails, and says so."""
+def _fail_exhausted(conn: Connection) -> tuple[int, list[Wakeup]]:
+    """Units whose last attempt was lost: their run, fine-tune or dataset fails, and says so; what that sets going."""
     exhausted = and_(_expired(), work.c.attempt >= work.c.max_attempts)
     failed = conn.execute(
         update(work)
@@ -114,9 +119,9 @@ def _fail_exhausted(conn: Connection) -> int:
         .values(state="failed", finished_at=clock())
         .returning(work)
     ).all()
-    for unit in sorted(failed, key=_lock_order):
-        fail_subject(conn, unit, _lost_worker(unit))
-    return len(failed)
+    in_order = sorted(failed, key=_lock_order)
+    purges = [one for unit in in_order for one in fail_subject(conn, unit, _lost_worker(unit))]
+    return len(failed), purges
 
 
 def _requeue_expired(conn: Connection) -> list[Wakeup]:
@@ -202,6 +207,24 @@ def _finalise_complete(conn: Connection) -> list[Wakeup]:
         wakeup
         for run_id, max_attempts in conn.execute(complete).all()
         for wakeup in progress.start_finalising(conn, run_id, max_attempts=max_attempts)
+    ]
+
+
+def _restart_idle(conn: Connection) -> list[Wakeup]:
+    """Fine-tunes that should be worked on, and have no unit."""
+    open_ = exists().where(
+        work.c.fine_tune_id == fine_tune.c.id, work.c.state.in_(("queued", "running"))
+    )
+    idle = (
+        select(fine_tune.c.id)
+        .where(fine_tune.c.status.in_(fine_tune_progress.WORKING), ~open_)
+        .order_by(fine_tune.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    return [
+        wakeup
+        for fine_tune_id in conn.scalars(idle).all()
+        for wakeup in fine_tune_progress.set_going(conn, fine_tune_id)
     ]
 
 

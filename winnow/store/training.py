@@ -62,21 +62,38 @@ class ResultFile:
 
 
 def finish_prepare(
-    conn: Connection, claim: Claim, *, rows: int, provenance: Mapping[str, Any]
+    conn: Connection,
+    claim: Claim,
+    events: Sequence[NewEvent] = (),
+    *,
+    rows: int,
+    provenance: Mapping[str, Any],
 ) -> list[Wakeup]:
-    """The data of the job lies ready: let it be trained on.
+    """The data of the job lies ready: let it be trained on. `events` are what its owner should know of the data.
 
     Raises:
         LeaseLost: someone else took the unit over.
     """
     close(conn, claim, "done", rows_done=rows, finished_at=clock())
-    return progress.start_training(conn, claim.subject, rows=rows, provenance=dict(provenance))
+    known = {"rows": rows, "provenance": dict(provenance)}
+    return progress.finish_validating(conn, claim.subject, events, **known)
 
 
-def newest_checkpoint(conn: Connection, fine_tune_id: str) -> SavedCheckpoint | None:
-    """Where training goes on."""
-    row = conn.execute(_kept(fine_tune_id).limit(1)).one_or_none()
-    return None if row is None else SavedCheckpoint(step=row.step, folder=row.folder)
+def kept_checkpoints(conn: Connection, fine_tune_id: str) -> list[SavedCheckpoint]:
+    """Where training may go on, the newest first."""
+    kept = conn.execute(_kept(fine_tune_id))
+    return [SavedCheckpoint(step=row.step, folder=row.folder) for row in kept]
+
+
+def forget_checkpoint(conn: Connection, claim: Claim, saved: SavedCheckpoint) -> None:
+    """The files of a checkpoint are gone: nobody should look for them again, and its step may be saved anew.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    hold(conn, claim)
+    mine = fine_tune_checkpoint.c.folder == saved.folder
+    conn.execute(update(fine_tune_checkpoint).where(mine).values(folder=None))
 
 
 def told_so_far(conn: Connection, fine_tune_id: str) -> Told:
@@ -99,14 +116,15 @@ def record_plan(
     *,
     total_steps: int,
     hyperparameters: Mapping[str, Any],
+    provenance: Mapping[str, Any],
 ) -> None:
-    """Keep what training has settled before its first step.
+    """Keep what training has settled before its first step, and what it began with.
 
     Raises:
         LeaseLost: someone else took the unit over.
     """
-    plan = {"total_steps": total_steps, "hyperparameters": dict(hyperparameters)}
-    _record(conn, claim, events, **plan)
+    settled = {"hyperparameters": dict(hyperparameters), "provenance": dict(provenance)}
+    _record(conn, claim, events, total_steps=total_steps, **settled)
 
 
 def record_steps(
@@ -145,7 +163,8 @@ def record_checkpoint(
         .on_conflict_do_update(
             index_elements=["fine_tune_id", "step"],
             set_={"folder": saved.folder},
-            where=table.c.folder.is_(None),
+            # Its own folder: it is recorded already, by a transaction whose outcome nobody heard of.
+            where=table.c.folder.is_(None) | (table.c.folder == saved.folder),
         )
         .returning(table.c.id)
     )
@@ -172,12 +191,13 @@ def finish_train(
 ) -> list[Wakeup]:
     """The result is uploaded: the job has succeeded, and its files are the owner's, in this order.
 
-    A job that was paused or ended meanwhile keeps nothing of it.
+    A job that was paused or ended meanwhile keeps nothing of it; one that was resumed since has succeeded.
 
     Raises:
         LeaseLost: someone else took the unit over.
     """
     close(conn, claim, "done", finished_at=clock())
+    _go_on(conn, claim)
     ids = [new_file_id() for _ in files]
     wakeups = progress.succeed(
         conn,
@@ -210,9 +230,13 @@ def finish_train(
 
 def _record(conn: Connection, claim: Claim, events: Sequence[NewEvent], **values: Any) -> None:
     hold(conn, claim)
-    # It was paused and resumed before this worker heard of it, and so goes on in the same hands.
-    progress.move(conn, claim.subject, "running", "Training goes on.")
+    _go_on(conn, claim)
     progress.tell(conn, claim.subject, events, **values)
+
+
+def _go_on(conn: Connection, claim: Claim) -> None:
+    """If it was paused and resumed before this worker heard of it, it goes on in the same hands."""
+    progress.move(conn, claim.subject, "running", "Training goes on.")
 
 
 def _kept(fine_tune_id: str) -> Any:

@@ -145,6 +145,17 @@ def release(conn: Connection, claim: Claim) -> list[Wakeup]:
     return [Wakeup(work_id=row.id, queue=row.queue)]
 
 
+def put_off(conn: Connection, claim: Claim, *, delay_s: float) -> None:
+    """Give a unit back for a while, as if it had not been tried: what it is for is in use.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    later = clock() + seconds(delay_s)
+    attempt = work.c.attempt - 1
+    close(conn, claim, "queued", attempt=attempt, available_at=later, published_at=None)
+
+
 def fail_attempt(
     conn: Connection, claim: Claim, error: ErrorInfo, *, permanent: bool
 ) -> list[Wakeup]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,13 @@ _SCHEMA = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", pa.list_(pa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """What became of the rows of a file; `num_tokens` and `longest` are tokens of the sequences kept."""
+    """What became of the rows of a file; `num_tokens` and `longest` are tokens of the sequences kept.
+
+    `answers_cut` are rows of which some of the answers did not fit the window.
+    """
 
     rows_used: int
+    answers_cut: int
     num_sequences: int
     num_tokens: int
     longest: int
@@ -44,6 +48,7 @@ def encode_file(
     template: Template,
     window: int,
     param: str,
+    on_block: Callable[[], None],
 ) -> Encoded:
     """Encode the examples of `source` into `target`, an Arrow stream of `input_ids` and `labels`.
 
@@ -52,7 +57,7 @@ def encode_file(
             rows they are.
         InvalidOption: the tokenizer lacks what the template needs.
     """
-    rows_used, lengths = 0, []
+    rows_used, answers_cut, lengths = 0, 0, []
     rejections: list[Rejection] = []
     with pa.OSFile(str(target), "wb") as file, pa.ipc.new_stream(file, _SCHEMA) as stream:
         for block in read_examples(source):
@@ -65,12 +70,15 @@ def encode_file(
             ]
             stream.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
             rows_used += len(used)
+            answers_cut += sum(one.cut for one in used)
             lengths += [len(sequence.tokens) for sequence in sequences]
             rejections += [one for one in outcomes if isinstance(one, Rejection)]
+            on_block()
     if not rows_used:
         raise NoUsableRows(_why_none(source, rejections), param=param)
     return Encoded(
         rows_used=rows_used,
+        answers_cut=answers_cut,
         num_sequences=len(lengths),
         num_tokens=sum(lengths),
         longest=max(lengths),

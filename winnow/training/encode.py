@@ -49,9 +49,13 @@ class LearnedSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedCompletion:
-    """The sequences of a row: one, unless the template rewrites history; each has a token to learn."""
+    """The sequences of a row: one, unless the template rewrites history; each has a token to learn.
+
+    `cut`: some of what there is to learn did not fit the window.
+    """
 
     row: int
+    cut: bool
     sequences: tuple[LearnedSequence, ...]
 
 
@@ -189,9 +193,10 @@ def _assemble(
         for one in sequences
         if one.learned
     )
-    return (
-        EncodedCompletion(row=row, sequences=kept) if kept else _nothing_left(row, window, filled)
-    )
+    if not kept:
+        return _nothing_left(row, window, filled)
+    cut = any(len(one.tokens) > window for one in sequences)
+    return EncodedCompletion(row=row, sequences=kept, cut=cut)
 
 
 def _no_answer(example: Example) -> Rejection:

@@ -1,7 +1,7 @@
 """What the training subprocess says, one line of JSON on its standard output for each event.
 
-In order: `Prepared` once; then `Step`, `Evaluated` and `Saved` as they happen; last exactly one of `Done`, `Stopped`
-and `Failed`. A subprocess that ends without one of those three crashed: it was killed, or has a bug that log.txt shows.
+In order: `Prepared` once; then `Step`, `Evaluated` and `Saved` as they happen; last exactly one of `Done`, `Stopped`,
+`Failed` and `Crashed`. `Alive` comes anywhere between. A subprocess that ends without one of those four was killed.
 After a resume the steps that were lost are said again, with the same numbers.
 """
 
@@ -19,12 +19,16 @@ class Prepared:
     """The rows are encoded and everything automatic is settled; training begins after `resumed_from` steps.
 
     `hyperparameters` are n_epochs, batch_size, learning_rate_multiplier, learning_rate and the like, as plain values.
-    `trained_tokens_planned` counts every token read, once for each epoch.
+    `trained_tokens_planned` counts every token read, once for each epoch. `validation_rejected` counts the rows of the
+    validation file that nothing can be measured on, by reason; `answers_cut` the training rows whose answer did not fit
+    the window whole.
     """
 
     rows_used: int
     rows_rejected: int
     rejected_by_reason: Mapping[str, int]
+    validation_rejected: Mapping[str, int]
+    answers_cut: int
     total_steps: int
     resumed_from: int
     trained_tokens_planned: int
@@ -92,11 +96,31 @@ class Failed:
     param: str | None
 
 
-TrainingEvent = Prepared | Step | Evaluated | Saved | Done | Stopped | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crashed:
+    """An error nobody foresaw ended it; `message` is its type and first line, log.txt has the traceback.
+
+    Starting again may help.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """Work goes on where a long time passes between the other events; at most one every few seconds.
+
+    `phase` is one of encoding, training, evaluation, merge.
+    """
+
+    phase: str
+
+
+TrainingEvent = Prepared | Step | Evaluated | Saved | Done | Stopped | Failed | Crashed | Alive
 
 _NAMES: dict[str, type[TrainingEvent]] = {
     kind.__name__.lower(): kind
-    for kind in (Prepared, Step, Evaluated, Saved, Done, Stopped, Failed)
+    for kind in (Prepared, Step, Evaluated, Saved, Done, Stopped, Failed, Crashed, Alive)
 }
 
 

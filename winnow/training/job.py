@@ -5,6 +5,7 @@
     validation.parquet              examples of which the loss is reported, if there are any
     checkpoints/checkpoint-{step}/  written by the subprocess, the newest two; complete or not counted
     result/                         the adapter or model, tokenizer, README.md, metrics.json, adapter's merged/
+    launch.json                     how several processes are launched
     log.txt                         everything that the libraries say
 
 The folder is on a local disk. Nothing here imports a model framework.
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import orjson
 import pyarrow as pa
@@ -31,6 +32,7 @@ TRAIN_FILE = "train.parquet"
 VALIDATION_FILE = "validation.parquet"
 CHECKPOINTS = "checkpoints"
 RESULT = "result"
+LAUNCH_FILE = "launch.json"
 LOG_FILE = "log.txt"
 
 MARKER = "complete.json"
@@ -55,13 +57,15 @@ class TrainingJob:
 
     `base_folder` holds the files of `spec.model` on this machine. `name` is the public name of the result.
     `provenance` goes into the model card as it is, name by name, so it holds no path of this machine: the dataset and
-    its digest, the run, the method, the ratio, the rule of selection.
+    its digest, the run, the method, the ratio, the rule of selection. `dtype` is what an earlier attempt computed in,
+    where there was one: machines differ in what `auto` means, and a job does not change its precision halfway.
     """
 
     spec: FineTuneSpec
     base_folder: Path
     name: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    dtype: Literal["float32", "bfloat16"] | None = None
 
     @property
     def public_base(self) -> str:
@@ -84,6 +88,7 @@ class TrainingJob:
             base_folder=Path(values["base_folder"]),
             name=values["name"],
             provenance=values["provenance"],
+            dtype=values["dtype"],
         )
 
 

@@ -12,6 +12,7 @@ processes reads a pipe that only the worker holds open, so even a worker that wa
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import signal
@@ -23,8 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Self
 
-from winnow.training.events import Done, Failed, Stopped, TrainingEvent, parse
-from winnow.training.job import LOG_FILE
+from winnow.training.events import Crashed, Done, Failed, Stopped, TrainingEvent, parse
+from winnow.training.job import LAUNCH_FILE, LOG_FILE
 
 LEFTOVER_S = 5.0
 """How long the last process of a killed group may take to notice that its parent let go."""
@@ -46,13 +47,18 @@ class TrainingProcess:
     def start(cls, folder: Path, *, processes: int = 1, threads: int = 1) -> Self:
         """Train the job of `folder`, from its newest complete checkpoint on if there is one.
 
-        `processes` is `spec.processes`; each computes with `threads` threads.
+        `processes` is `spec.processes`; they share `threads` threads, at least one each.
         """
+        launcher = [] if processes == 1 else _launcher(folder / LAUNCH_FILE, processes)
         with (folder / LOG_FILE).open("ab") as log:
             # The command is this interpreter and modules of ours.
             child = subprocess.Popen(  # noqa: S603
-                [*_command(processes, threads), str(folder), "--with-parent"],
-                env=os.environ | _variables(processes, threads),
+                [
+                    # -P: a file of the user's that is called winnow.py, where they started us, is not ours.
+                    *[sys.executable, "-P", *launcher, "-m", "winnow.training.main"],
+                    *[str(folder), str(threads), "--with-parent"],
+                ],
+                env=os.environ | _variables(processes, max(1, threads // processes)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -94,7 +100,7 @@ class TrainingProcess:
                 self._child.wait()
             elif not self._heard_last:
                 # Several ranks may fail at once; the first to say so is heard.
-                self._heard_last = isinstance(event, Done | Stopped | Failed)
+                self._heard_last = isinstance(event, Done | Stopped | Failed | Crashed)
                 yield event
             until = 0.0
 
@@ -103,15 +109,20 @@ class TrainingProcess:
 
         What it says meanwhile (`Saved`, `Stopped`) is yielded by `events` afterwards.
         """
+        self.ask_to_stop()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(grace_s)
+        self.kill()
+
+    def ask_to_stop(self) -> None:
+        """Ask the same, and wait for nothing."""
         if self._child.poll() is None:
             self._child.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(grace_s)
-        self.kill()
 
     def kill(self) -> None:
         """End all its processes at once, and wait until none is left. What it said before stays to be heard."""
-        with contextlib.suppress(ProcessLookupError):
+        # Once it is waited for, its number may be that of somebody else's group.
+        if self._child.returncode is None:
             os.killpg(self._child.pid, signal.SIGKILL)
         # The launcher gives each rank a session of its own, which the signal does not reach; the pipe does.
         _close(self._child.stdin)
@@ -127,18 +138,18 @@ class TrainingProcess:
         self._events.put(None)
 
 
-def _command(processes: int, threads: int) -> list[str]:
-    # -P: a file of the user's that is called winnow.py, where they started us, is not ours.
-    module = ["-m", "winnow.training.main"]
-    if processes == 1:
-        return [sys.executable, "-P", *module]
-    return [
-        *[sys.executable, "-P", "-m", "accelerate.commands.launch"],
-        # --multi_gpu is also how it starts several processes on a CPU; port 0: any that is free.
-        *["--multi_gpu", "--num_processes", str(processes), "--num_machines", "1"],
-        *["--main_process_port", "0", "--num_cpu_threads_per_process", str(threads)],
-        *["--mixed_precision", "no", "--dynamo_backend", "no", *module],
-    ]
+def _launcher(config: Path, processes: int) -> list[str]:
+    # A configuration of our own, since that of whoever runs the worker (`accelerate config`) would be taken otherwise.
+    settings = {
+        # That is also how several processes are started on a CPU.
+        "distributed_type": "MULTI_GPU",
+        "num_processes": processes,
+        # Any that is free.
+        "main_process_port": 0,
+        "mixed_precision": "no",
+    }
+    config.write_text(json.dumps(settings))
+    return ["-m", "accelerate.commands.launch", "--config_file", str(config)]
 
 
 def _variables(processes: int, threads: int) -> dict[str, str]:

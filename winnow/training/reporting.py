@@ -106,8 +106,17 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         metrics: dict[str, float],
         **_: Any,
     ) -> None:
-        """Say the loss of the validation rows."""
+        """Say the loss of the validation rows.
+
+        Raises:
+            NonFiniteLoss: it is not a number.
+        """
         self._say_step()
+        if not math.isfinite(metrics["eval_loss"]):
+            raise NonFiniteLoss(
+                f"The validation loss after step {state.global_step} is not a number. Lower learning_rate_multiplier.",
+                param="learning_rate_multiplier",
+            )
         self._say(Evaluated(step=state.global_step, loss=metrics["eval_loss"]))
 
     def on_save(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 import torch
 
+from winnow.errors import NonFiniteLoss
 from winnow.proxy import models
 from winnow.training.dataset import Encoded
 from winnow.training.hyperparameters import Hyperparameters
@@ -33,8 +34,14 @@ def write_result(
     job: TrainingJob,
     rows: Encoded,
     chosen: Hyperparameters,
+    on_part: Callable[[], None],
 ) -> dict[str, Any]:
-    """Write the result folder, in the first rank; its metrics."""
+    """Write the result folder, in the first rank; its metrics.
+
+    Raises:
+        NonFiniteLoss: what was learned is not numbers, since the last update spoiled it; there is no result.
+    """
+    _check_finite(trainer.model)
     history = trainer.state.log_history
     metrics = _metrics(history, trainer, job, rows, chosen)
     if not trainer.accelerator.is_main_process:
@@ -43,15 +50,26 @@ def write_result(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     _save_weights(trainer.model, partial, job, chosen)
+    on_part()
     trainer.processing_class.save_pretrained(partial)
     (partial / "metrics.json").write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
     _write_steps(partial / "step_metrics.csv", history)
     (partial / "README.md").write_text(model_card(job, metrics), encoding="utf-8")
     if job.spec.merge:
-        merge_adapter(job.base_folder, partial, partial / "merged", dtype=chosen.dtype)
+        merged = partial / "merged"
+        merge_adapter(job.base_folder, partial, merged, dtype=chosen.dtype, on_part=on_part)
     shutil.rmtree(folder / RESULT, ignore_errors=True)
     partial.replace(folder / RESULT)
     return metrics
+
+
+def _check_finite(model: Any) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and not parameter.isfinite().all():
+            raise NonFiniteLoss(
+                f"The last update left {name} without finite numbers. Lower learning_rate_multiplier.",
+                param="learning_rate_multiplier",
+            )
 
 
 def _save_weights(model: Any, folder: Path, job: TrainingJob, chosen: Hyperparameters) -> None:
@@ -79,6 +97,7 @@ def _metrics(
         "rows_used": rows.rows_used,
         "rows_rejected": rows.rows_rejected,
         "rejected_by_reason": dict(rows.rejected_by_reason),
+        "answers_cut": rows.answers_cut,
         "steps": trainer.state.global_step,
         "trained_tokens": rows.num_tokens * chosen.n_epochs,
         "first_loss": losses[0],
@@ -117,7 +136,10 @@ def model_card(job: TrainingJob, metrics: Mapping[str, Any]) -> str:
         f"{what} `{job.public_base}` (revision `{metrics['base_revision']}`), made by Winnow. The loss was taken on "
         "the answers only, their end included."
     )
-    figures = ("rows_used", "rows_rejected", "steps", "trained_tokens", "first_loss", "last_loss")
+    figures = (
+        *("rows_used", "rows_rejected", "answers_cut", "steps", "trained_tokens"),
+        *("first_loss", "last_loss"),
+    )
     parts = [
         _front_matter(header | {"pipeline_tag": "text-generation"}),
         f"# {job.name}\n\n{summary}\n",

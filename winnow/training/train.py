@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PrinterCallback
 from transformers.pytorch_utils import Conv1D
 from trl import SFTConfig
 
-from winnow.errors import InvalidOption
+from winnow.errors import InvalidOption, OutOfMemory, TrainingDied
 from winnow.proxy.tokenizer import HFTokenizer
 from winnow.proxy.torch_model import load_model
 from winnow.proxy.window import positions
 from winnow.spec import Template
+from winnow.training.alive import Pulse
 from winnow.training.dataset import Encoded, encode_file, open_dataset
 from winnow.training.events import Done, Prepared, Stopped, TrainingEvent
 from winnow.training.hyperparameters import WARMUP_SHARE, Hyperparameters, resolve
@@ -35,7 +37,7 @@ from winnow.training.reporting import Reporter
 from winnow.training.result import write_result
 from winnow.training.spec import FineTuneSpec
 from winnow.training.stop import StopRequest
-from winnow.training.trainer import CompletionTrainer, keeps_rows_apart
+from winnow.training.trainer import CompletionTrainer, is_out_of_memory, keeps_rows_apart
 
 CPU_TOKENS, CUDA_TOKENS = 2048, 16384
 """Tokens of a micro-batch. A GPU that has not the memory for so many is given half of them, and so on."""
@@ -48,24 +50,39 @@ class _Rows:
 
 
 def train(
-    folder: Path, *, say: Callable[[TrainingEvent], None], stop: StopRequest
+    folder: Path, *, say: Callable[[TrainingEvent], None], stop: StopRequest, threads: int
 ) -> Done | Stopped:
     """Train the job of a folder from its newest checkpoint on; every rank calls it.
 
+    `threads` is how many all ranks may compute with together.
+
     Raises:
+        TrainingDied: another worker may be able to go on with it.
         WinnowError: for a reason that the user can change; the message says what.
         StopAsked: before training began.
     """
+    try:
+        return _train(folder, say=say, stop=stop, threads=threads)
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory from error
+        raise
+
+
+def _train(
+    folder: Path, *, say: Callable[[TrainingEvent], None], stop: StopRequest, threads: int
+) -> Done | Stopped:
     job = TrainingJob.read(folder)
-    _check_devices(job.spec)
+    _check_devices(job.spec, threads)
     process = PartialState(cpu=not torch.cuda.is_available())
-    dtype = _dtype(job.spec)
+    dtype = _dtype(job)
+    alive = Pulse(say)
     model = _load_base(job, dtype)
     tokenizer = AutoTokenizer.from_pretrained(
         job.base_folder, local_files_only=True, trust_remote_code=False
     )
     template, window = _template(job.spec, tokenizer), _window(job.spec, model)
-    rows = [_encode(folder, job, template, window) if process.is_main_process else None]
+    rows = [_encode(folder, job, template, window, alive) if process.is_main_process else None]
     encoded: _Rows = broadcast_object_list(rows)[0]
     chosen = resolve(
         job.spec,
@@ -76,7 +93,7 @@ def train(
         max_length=window,
     )
     newest = max(checkpoints(folder), default=0)
-    say(_prepared(encoded.train, chosen, newest))
+    say(_prepared(encoded, chosen, newest))
     trainer = CompletionTrainer(
         model=model,
         args=_arguments(folder, job.spec, chosen),
@@ -86,6 +103,7 @@ def train(
         peft_config=_lora(job.spec, model) if job.spec.adapter == "lora" else None,
         token_budget=CUDA_TOKENS if torch.cuda.is_available() else CPU_TOKENS,
         packing=job.spec.packing,
+        on_batch=alive,
     )
     reporter = Reporter(
         folder=folder,
@@ -100,20 +118,37 @@ def train(
     trainer.train(resume_from_checkpoint=str(checkpoints(folder)[newest]) if newest else None)
     if reporter.stopped:
         return Stopped(step=trainer.state.global_step)
-    metrics = write_result(trainer, folder, job=job, rows=encoded.train, chosen=chosen)
+    metrics = write_result(
+        trainer,
+        folder,
+        job=job,
+        rows=encoded.train,
+        chosen=chosen,
+        on_part=partial(alive, "merge"),
+    )
     return Done(trained_tokens=metrics["trained_tokens"], metrics=metrics)
 
 
-def _check_devices(spec: FineTuneSpec) -> None:
-    if torch.cuda.is_available() and spec.processes > torch.cuda.device_count():
+def _check_devices(spec: FineTuneSpec, threads: int) -> None:
+    has_gpu = torch.cuda.is_available()
+    most, what = (torch.cuda.device_count(), "GPUs") if has_gpu else (threads, "threads")
+    if spec.processes > most:
         raise InvalidOption(
-            f"processes={spec.processes} needs as many GPUs, and this worker has {torch.cuda.device_count()}.",
+            f"processes={spec.processes} needs as many {what}, and this worker has {most}. Give at most {most}.",
             param="processes",
         )
 
 
-def _dtype(spec: FineTuneSpec) -> Literal["float32", "bfloat16"]:
+def _dtype(job: TrainingJob) -> Literal["float32", "bfloat16"]:
+    spec = job.spec
     able = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if job.dtype == "bfloat16" and not able:
+        raise TrainingDied(
+            "The job was begun in bfloat16, which this worker does not compute in. Give every training worker a GPU "
+            "that does, or start the job again with dtype=float32."
+        )
+    if job.dtype is not None:
+        return job.dtype
     if spec.dtype == "bfloat16" and not able:
         raise InvalidOption(
             "dtype=bfloat16 needs a GPU that computes in it, and this worker has none. Use dtype=auto.",
@@ -155,7 +190,7 @@ def _window(spec: FineTuneSpec, model: Any) -> int:
     return spec.max_length or window
 
 
-def _encode(folder: Path, job: TrainingJob, template: Template, window: int) -> _Rows:
+def _encode(folder: Path, job: TrainingJob, template: Template, window: int, alive: Pulse) -> _Rows:
     """The first rank's part: clear what a killed one left half written, and encode the rows for all."""
     complete = checkpoints(folder).values()
     for path in (folder / CHECKPOINTS).glob("*"):
@@ -171,6 +206,7 @@ def _encode(folder: Path, job: TrainingJob, template: Template, window: int) -> 
             template=template,
             window=window,
             param=param,
+            on_block=partial(alive, "encoding"),
         )
 
     return _Rows(
@@ -185,11 +221,14 @@ def _arrow(folder: Path, name: str) -> Path:
     return (folder / name).with_suffix(".arrow")
 
 
-def _prepared(rows: Encoded, chosen: Hyperparameters, resumed_from: int) -> Prepared:
+def _prepared(encoded: _Rows, chosen: Hyperparameters, resumed_from: int) -> Prepared:
+    rows, validation = encoded.train, encoded.validation
     return Prepared(
         rows_used=rows.rows_used,
         rows_rejected=rows.rows_rejected,
         rejected_by_reason=rows.rejected_by_reason,
+        validation_rejected=validation.rejected_by_reason if validation else {},
+        answers_cut=rows.answers_cut,
         total_steps=chosen.total_steps,
         resumed_from=resumed_from,
         trained_tokens_planned=rows.num_tokens * chosen.n_epochs,

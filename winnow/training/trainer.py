@@ -19,7 +19,7 @@ The name of a tensor ends in its shape: B rows, T tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from typing import Any
@@ -40,13 +40,21 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
     """Trains on batches that are whole optimiser steps: `gradient_accumulation_steps` is 1."""
 
     def __init__(
-        self, *, token_budget: int, packing: bool, validation: Dataset | None, **options: Any
+        self,
+        *,
+        token_budget: int,
+        packing: bool,
+        validation: Dataset | None,
+        on_batch: Callable[[str], None],
+        **options: Any,
     ) -> None:
+        """`on_batch` hears of each batch in which phase it was computed, training or evaluation."""
         # Any id pads: what stands to the right of a row is never looked at, and its label is ignored.
         super().__init__(data_collator=DataCollatorForLanguageModeling(pad_token_id=0), **options)
         self._token_budget = token_budget
         self._packing = packing
         self._validation = validation
+        self._on_batch = on_batch
         self._steps_per_epoch = math.ceil(len(self.train_dataset) / self._step_rows)
 
     @property
@@ -99,6 +107,7 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
             last = number == len(batches)
             with nullcontext() if last else self.accelerator.no_sync(model):
                 loss += super().training_step(model, batch, num_items)
+            self._on_batch("training")
         return loss
 
     def _micro_batches(self, step: Batch) -> list[Batch]:
@@ -144,6 +153,7 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
             with torch.no_grad(), self.compute_loss_context_manager():
                 outputs = self.model(**batch, use_cache=False, fused_lm_head=True)
             totals += torch.stack([-outputs.log_probs.double().sum(), outputs.label_mask.sum()])
+            self._on_batch("evaluation")
         nll, num_tokens = self.accelerator.reduce(totals, "sum").tolist()
         metrics = {"eval_loss": nll / num_tokens}
         self.log(metrics)
@@ -165,9 +175,14 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
         """Nothing leaves this machine."""
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+_MEMORY_RAN_OUT = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def is_out_of_memory(error: Exception) -> bool:
     """Whether it says that memory ran out, of a GPU or, as torch asks for it, of the machine."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in str(error) for words in _MEMORY_RAN_OUT
+    )
 
 
 @torch.inference_mode()
