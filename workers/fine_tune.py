@@ -99,6 +99,8 @@ class TrainHandler:
         base_folder = self.models.folder(job.spec.model, on_piece=on_piece)
         provenance = job.provenance | {BASE_REVISION: revision(base_folder)}
         with scratch(self.settings.work_folder / "jobs") as folder:
+            # Rows first: while the whole blob store is away, no checkpoint counts as lost.
+            self._fetch_rows(folder, job, on_piece)
             checkpoint = self._restore(folder, kept, claimed, on_piece)
             if checkpoint is not None:
                 _check_base(job, provenance)
@@ -109,7 +111,6 @@ class TrainHandler:
                 provenance=provenance,
                 dtype=None if checkpoint is None else job.hyperparameters.get("dtype"),
             ).write(folder)
-            self._fetch_rows(folder, job, on_piece)
             training_log = TrainingLog(
                 database=self.database,
                 blobs=self.blobs,

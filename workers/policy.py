@@ -96,9 +96,9 @@ def describe(error: Exception) -> ErrorInfo:
         return ErrorInfo(code=error.code, message=error.message[:MAX_MESSAGE], param=error.param)
     if isinstance(error, DATABASE_AWAY):
         return ErrorInfo(code="database_unavailable", message="The database did not answer.")
-    if isinstance(error, OSError):
+    if isinstance(error, FileNotFoundError) or getattr(error, "filename", None) is not None:
         # Without the file: where things lie here is nobody else's business.
-        what = error.strerror or type(error).__name__
+        what = getattr(error, "strerror", None) or type(error).__name__
         message = f"A worker could not read or write a file ({what}). Its log says which."
         return ErrorInfo(code="internal_error", message=message)
     # The first line alone: behind it a database error quotes the statement and its values.

@@ -169,7 +169,9 @@ class TrainingLog:
             raise TrainingFailed(ErrorInfo(**asdict(event)))
         if isinstance(event, Crashed):
             self._log_tail(None)
-            raise TrainingDied(f"Training broke off ({event.message}). The worker's log says where.")
+            raise TrainingDied(
+                f"Training broke off ({event.message}). The worker's log says where."
+            )
         return event if isinstance(event, Done) else None
 
     def _prepared(self, event: Prepared) -> None:
@@ -177,10 +179,10 @@ class TrainingLog:
         expected = 0 if self.resumed_from is None else self.resumed_from.step
         if event.resumed_from != expected:
             log.warning("checkpoint not used", subject=self.claim.subject, step=expected)
-        if event.resumed_from:
+        if event.resumed_from or self.told.step:
             told = f"Training goes on from step {event.resumed_from} of {event.total_steps}."
             news.append(("fine_tune.running", told, {"step": event.resumed_from}))
-        elif self.told.step == 0:
+        else:
             news += _warnings(event)
         self._write(
             lambda connection: record_plan(
