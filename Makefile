@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: venv demo test test-vllm check format serve bench bench-mini bench-scoring train-mini sample wheel clean
+.PHONY: venv venv-vllm demo test test-vllm check format serve bench bench-mini bench-scoring train-mini sample wheel clean
 
 venv: $(VENV)/.installed
 
@@ -30,8 +30,10 @@ serve: venv
 test: venv
 	$(BIN)/pytest
 
-test-vllm: $(VLLM_VENV)/.installed
+test-vllm: venv-vllm
 	$(VLLM_BIN)/pytest tests/vllm
+
+venv-vllm: $(VLLM_VENV)/.installed
 
 # vLLM's CPU build, exactly as pinned and without a resolver, which would add torchvision, torchaudio and torchcodec for
 # CUDA: nothing here needs them, and beside a torch for CPUs they break transformers.

@@ -28,6 +28,7 @@ import gc
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,15 @@ from winnow.proxy.tokenizer import HFTokenizer
 from winnow.proxy.torch_model import load_model
 from winnow.proxy.window import window_of
 from winnow.spec import Dtype
+
+MEMORY_MESSAGES = (
+    "Free memory on device",
+    "No available memory for the cache blocks",
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+)
+"""What is raised, as errors of every kind, where another process has the memory: another try may find it free."""
 
 MAX_SEQUENCES = 1024
 """Spans in a step at most. vLLM's own limit depends on the device, and with it the plan of the batches would."""
@@ -177,12 +187,16 @@ class VLLMEngine:
 
         Raises:
             RevisionMismatch: the files are no longer those that this engine was made of.
+            EngineError: it cannot be loaded again, and the files, which could be, are not to blame.
         """
         if self._llm is None:
             with models.unchanged(self.path) as revision:
                 if revision != self.revision:
                     raise RevisionMismatch(f"The files of {self.path} have been replaced.")
-                self._llm = self._load()
+                try:
+                    self._llm = self._load()
+                except ModelError as error:
+                    raise EngineError(error.message) from error
         return self._llm
 
     def _load(self) -> LLM:
@@ -208,17 +222,28 @@ class VLLMEngine:
                 # A prompt that is scored is never read from the cache.
                 enable_prefix_caching=False,
             )
-        except torch.OutOfMemoryError as error:
-            raise EngineError(
-                f"The GPU has not enough memory for {self.path}: {error}. Lower WINNOW_VLLM_GPU_MEMORY if another "
-                "process uses it."
-            ) from error
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            if _is_lack_of_memory(error):
+                raise EngineError(
+                    f"The GPU has not enough memory for {self.path}: {error}. Lower WINNOW_VLLM_GPU_MEMORY if another "
+                    "process uses it."
+                ) from error
             raise ModelError(f"vLLM cannot load the model in {self.path}: {error}") from error
 
 
+def _is_lack_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        message in str(error) for message in MEMORY_MESSAGES
+    )
+
+
 def _is_answer(output: RequestOutput) -> bool:
-    return output.prompt_token_id_logprobs is not None or output.prompt_logprobs is not None
+    return _by_id(output) is not None or output.prompt_logprobs is not None
+
+
+def _by_id(output: RequestOutput) -> Any:
+    """What vLLM answered by token id; versions that cannot do not have the field."""
+    return getattr(output, "prompt_token_id_logprobs", None)
 
 
 def _logprobs(output: RequestOutput, span: Span) -> list[float] | None:
@@ -228,8 +253,8 @@ def _logprobs(output: RequestOutput, span: Span) -> list[float] | None:
         EngineError: they are those of other tokens.
     """
     scored = list(span.tokens[span.start :])
-    if output.prompt_token_id_logprobs is not None:
-        logprobs: list[float] = output.prompt_token_id_logprobs[:, 0].tolist()
+    if (by_id := _by_id(output)) is not None:
+        logprobs: list[float] = by_id[:, 0].tolist()
         answered = len(logprobs) == len(scored)
     elif output.prompt_logprobs is not None:
         # Nothing is said of the first token, which follows none.
