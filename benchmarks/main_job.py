@@ -112,6 +112,10 @@ class Service:
         """One more worker, on one core."""
         return self._start("worker", "--queues", "io,score", "--threads", "1")
 
+    def start_trainer(self) -> subprocess.Popen[bytes]:
+        """A worker for fine-tuning jobs."""
+        return self._start("worker", "--queues", "train", "--threads", "1")
+
     def kill_a_worker(self, run_id: str) -> float:
         """SIGKILL, and a new worker as a supervisor would start it; seconds until the dead one's unit is free."""
         dead = self.workers[0].pid

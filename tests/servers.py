@@ -90,7 +90,7 @@ def own_postgres(folder: Path) -> EmbeddedPostgres:
 @contextmanager
 def own_redis(folder: Path, *, port: int | None = None) -> Iterator[str]:
     """A Redis of one's own; it keeps nothing. `port` lets it come back where another one was."""
-    port = port or _free_port()
+    port = port or free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     log = folder / "redis.log"
     with log.open("wb") as output:
@@ -212,7 +212,7 @@ def _redis_binary() -> str:
     return installed
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
