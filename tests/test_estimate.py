@@ -6,11 +6,13 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.fakes import FakeEngine
 from winnow.estimate import SAMPLE_BLOCKS, Estimate, estimate, spread
+from winnow.evaluation import evaluate_block
 from winnow.records.example import BLOCK_ROWS, Example, Flag, Rejection, RejectionReason, Turn
 from winnow.scores import RowScore
 from winnow.scoring import score_block
@@ -132,3 +134,29 @@ def test_numbers_are_spread_over_equal_parts(num: int, wanted: int) -> None:
     assert len(drawn) == min(num, wanted)
     for part, number in enumerate(drawn):
         assert part * num // len(drawn) <= number < (part + 1) * num // len(drawn)
+
+
+def test_a_trajectory_reads_all_rows_at_every_checkpoint_and_trains_before() -> None:
+    spec = RunSpec.make(method="s2l", n_epochs=2, points=4, template="plain", batch_size=8)
+    blocks = Blocks(100)
+    found = estimate(blocks, engine=FakeEngine(), spec=spec, on_rows=lambda _: None)
+    rows = evaluate_block(
+        blocks.outcomes(0), engine=FakeEngine(), spec=spec, on_rows=lambda _: None
+    )
+    tokens = [tokens for tokens in rows.column("num_tokens").to_pylist() if tokens]
+    assert (found.tokens_conditioned, found.tokens_direct) == (sum(tokens), 0)
+    assert (found.rows_scored, found.rows_truncated) == (len(tokens), 0)
+    # 80 rows are 10 steps an epoch: 0, 5, 10, 15 and 20 are the ends of epochs and the points.
+    assert found.checkpoints == 5
+    assert found.tokens_trained == 2 * found.tokens_read
+
+
+def test_a_user_s_own_checkpoints_cost_no_training(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(b"")
+    spec = RunSpec.make(method="s2l", checkpoints=str(tmp_path), template="plain")
+    found = estimate(Blocks(20), engine=FakeEngine(), spec=spec, on_rows=lambda _: None)
+    assert (found.checkpoints, found.tokens_trained) == (4, 0)

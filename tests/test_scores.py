@@ -180,3 +180,51 @@ def test_a_member_for_each_record_in_the_order_asked() -> None:
 def test_a_row_that_is_not_in_the_table_is_an_error() -> None:
     with pytest.raises(IndexError):
         ScoreTable.from_rows(ROWS).take(np.array([3]))
+
+
+CLUSTERED = [
+    RowScore(
+        row=0,
+        score=0.25,
+        conditioned=SpanLoss(nll=3.0, num_tokens=3),
+        cluster=4,
+        cluster_in_source=7,
+    ),
+    RowScore(row=1, reason=RejectionReason.NOT_LEARNED, detail="no drop"),
+    RowScore(row=2, score=1.5, conditioned=SpanLoss(nll=1.0, num_tokens=1), cluster=0),
+]
+
+
+def test_a_score_line_has_clusters_and_the_second_loss_only_where_they_are() -> None:
+    lines = [json.loads(line) for line in score_lines(ScoreTable.from_rows(CLUSTERED).table)]
+    common = ["row", "status", "score", "loss_conditioned", "tokens_conditioned", "flags"]
+    assert list(lines[0]) == [*common, "cluster", "cluster_in_source"]
+    assert list(lines[2]) == [*common, "cluster"]
+    assert (lines[0]["cluster"], lines[2]["cluster"]) == (4, 0)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_clusters_and_missing_losses_survive_every_format(tmp_path: Path, suffix: str) -> None:
+    table = read_scores(written(tmp_path / f"scores.{suffix}", CLUSTERED))
+    assert row_scores(table.table) == CLUSTERED
+
+
+def test_labels_are_set_and_read_as_numbers() -> None:
+    table = ScoreTable.from_rows(ROWS)
+    assert table.labels("cluster").tolist() == [-1, -1, -1]
+    cluster, in_source = (np.array(labels, dtype=np.int32) for labels in ([3, -1, 0], [-1] * 3))
+    labelled = table.with_clusters(cluster, in_source)
+    assert labelled.labels("cluster").tolist() == [3, -1, 0]
+    assert labelled.table.schema.equals(SCORE_SCHEMA)
+    assert [row.cluster for row in row_scores(labelled.table)] == [3, None, 0]
+    assert [row.cluster_in_source for row in row_scores(labelled.table)] == [None] * 3
+
+
+def test_scores_from_before_clusters_are_read(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    old = ScoreTable.from_rows(ROWS).table.drop_columns(["cluster", "cluster_in_source"])
+    pq.write_table(old, tmp_path / "s.parquet")
+    assert row_scores(ScoreTable.read(tmp_path / "s.parquet").table) == ROWS
+    part = ScoreTable.read(tmp_path / "s.parquet", columns=["row", "cluster"])
+    assert part.labels("cluster").tolist() == [-1, -1, -1]

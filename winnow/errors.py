@@ -10,8 +10,12 @@
     │   └── IdempotencyMismatch   an Idempotency-Key came back with another request
     ├── NotFound              no such object for this owner
     ├── Conflict              the object's state forbids the request
-    │   ├── ScoresNotReady        the run is still working
-    │   └── RunNotUsable          the run failed or was cancelled
+    │   ├── NotReady              work goes on that the answer needs
+    │   │   ├── DatasetNotReady       the dataset is still being read
+    │   │   ├── ScoresNotReady        the run is still working
+    │   │   ├── SelectionNotReady     the rows are still being chosen
+    │   │   └── TrajectoryNotReady    the proxy is still being trained or evaluated
+    │   └── RunNotUsable          the run or trajectory failed or was cancelled
     ├── NotAuthenticated      no key, or an unknown one
     ├── ModelError            the proxy model cannot be used
     │   ├── ModelNotFound
@@ -102,14 +106,38 @@ class Conflict(WinnowError):
     code = "conflict"
 
 
-class ScoresNotReady(Conflict):
+class NotReady(Conflict):
+    """Work goes on that the answer needs. Ask again after Retry-After seconds."""
+
+    code = "not_ready"
+
+
+class DatasetNotReady(NotReady):
+    """The dataset is still being read. Ask again after Retry-After seconds."""
+
+    code = "dataset_not_ready"
+
+
+class ScoresNotReady(NotReady):
     """The run is still being scored. Ask again after Retry-After seconds."""
 
     code = "scores_not_ready"
 
 
+class SelectionNotReady(NotReady):
+    """The rows are still being chosen. Ask again after Retry-After seconds."""
+
+    code = "selection_not_ready"
+
+
+class TrajectoryNotReady(NotReady):
+    """The proxy is still being trained or evaluated. Ask again after Retry-After seconds."""
+
+    code = "trajectory_not_ready"
+
+
 class RunNotUsable(Conflict):
-    """The run failed or was cancelled, so it has no subset. Start another with POST /score."""
+    """The run or trajectory failed or was cancelled, so it has no results. Start another with POST /score."""
 
     code = "run_not_usable"
 

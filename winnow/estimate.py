@@ -2,9 +2,10 @@
 
 Up to `SAMPLE_BLOCKS` blocks, drawn evenly from all, are encoded exactly as the run would encode them; a dataset that
 has no more is counted exactly. Then some of their rows are scored against the clock, more and more of them until that
-takes `TIMED_S` seconds, and time is taken to grow with tokens.
+takes `TIMED_S` seconds, and time is taken to grow with tokens. A run with a trajectory reads all rows at every
+checkpoint, and a token that is trained on is taken to cost `TRAINED_PASSES` times one that is read.
 
-Not covered: losses that are in the cache, a model that gives no finite loss, and the time to load the model.
+Not covered: losses that are in the cache, a model that gives no finite loss, embeddings, and the time to load models.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+from winnow.evaluation import Encoded, encode_answers, evaluate_block
+from winnow.own_checkpoints import own_checkpoints
 from winnow.proxy.encoding import EncodedRow
-from winnow.proxy.engine import Engine
+from winnow.proxy.engine import Engine, Span
 from winnow.records.example import BLOCK_ROWS, Example, Flag, Rejection
 from winnow.scoring import encode_rows, score_block
 from winnow.spec import RunSpec
+from winnow.training.hyperparameters import resolve
+from winnow.training.spec import FineTuneSpec
+from winnow.trajectory import planned
 
 SAMPLE_BLOCKS = 16
 """More of them tell little more, and tokenising these takes seconds."""
@@ -30,6 +36,8 @@ FIRST_ROWS = 8
 """Rows to warm up with, and to time first."""
 GROWTH = 4
 """So many times more rows are timed where the clock has run for less than `TIMED_S`."""
+TRAINED_PASSES = 3
+"""Forward once, and backward for the inputs and for the weights."""
 
 
 class Blocks(Protocol):
@@ -51,9 +59,10 @@ class Blocks(Protocol):
 class Estimate:
     """What scoring all `rows` would do; exact counts if `rows_sampled` is all of them, else scaled ones.
 
-    `tokens_conditioned` and `tokens_direct` are scored; `tokens_read` go through the model, prompts among them.
-    `seconds` is the time of one worker on `rows`, from the time that `rows_timed` took; None if no row can be scored.
-    `workers` offered the model when the estimate was made.
+    `tokens_conditioned` and `tokens_direct` are scored; `tokens_read` go through the model, prompts among them. A
+    trajectory reads them once for each of its `checkpoints`, and trains on `tokens_trained` before. `seconds` is the
+    time of one worker on `rows`, from the time that `rows_timed` took; None if no row can be scored. `workers` offered
+    the model when the estimate was made.
     """
 
     rows: int
@@ -68,6 +77,8 @@ class Estimate:
     rows_timed: int
     seconds: float | None
     workers: int = 1
+    checkpoints: int = 0
+    tokens_trained: int = 0
 
     @property
     def share_rejected(self) -> float:
@@ -105,15 +116,52 @@ def estimate(
     sample = _Sample(rows_to_time=BLOCK_ROWS // len(chosen), chance=chance)
     for block in chosen:
         rows = blocks.outcomes(block)
-        sample.add(rows, encode_rows(rows, engine, spec))
+        sample.add(rows, _encode(rows, engine, spec))
         on_rows(sample.num_rows)
     chance.shuffle(sample.timed)
     rows_timed, seconds_per_token = _time(
         sample.timed, engine, spec, on_rows=lambda _: on_rows(sample.num_rows)
     )
-    return sample.scaled(
+    found = sample.scaled(
         blocks.num_rows, rows_timed=rows_timed, seconds_per_token=seconds_per_token
     )
+    return found if spec.trajectory is None else _with_trajectory(found, spec)
+
+
+def _encode(
+    rows: Sequence[Example | Rejection], engine: Engine, spec: RunSpec
+) -> Sequence[EncodedRow | Encoded | Rejection]:
+    encode = encode_rows if spec.trajectory is None else encode_answers
+    return encode(rows, engine, spec)
+
+
+def _with_trajectory(found: Estimate, spec: RunSpec) -> Estimate:
+    """What a run costs that reads all rows at every checkpoint, and trains before that."""
+    assert spec.trajectory is not None  # noqa: S101  # asked by the caller
+    tokens_trained = 0
+    if spec.trajectory.checkpoints is not None:
+        checkpoints = 1 + len(own_checkpoints(spec))
+    else:
+        n_epochs, points = spec.trajectory.n_epochs, spec.trajectory.points
+        checkpoints = len(planned(_total_steps(found, spec), n_epochs, points))
+        tokens_trained = n_epochs * found.tokens_read
+    seconds = None
+    if found.seconds is not None:
+        passes = checkpoints + TRAINED_PASSES * tokens_trained / found.tokens_read
+        seconds = found.seconds * passes
+    return replace(found, checkpoints=checkpoints, tokens_trained=tokens_trained, seconds=seconds)
+
+
+def _total_steps(found: Estimate, spec: RunSpec) -> int:
+    chosen = resolve(
+        FineTuneSpec.of_trajectory(spec),
+        num_sequences=max(1, found.rows_scored),
+        num_parameters=0,
+        dtype="float32",
+        template=spec.template,
+        max_length=spec.max_length or 0,
+    )
+    return chosen.total_steps
 
 
 def spread(num: int, wanted: int, chance: random.Random) -> list[int]:
@@ -143,7 +191,9 @@ class _Sample:
     timed: list[_Timed] = field(default_factory=list)
 
     def add(
-        self, rows: Sequence[Example | Rejection], outcomes: Sequence[EncodedRow | Rejection]
+        self,
+        rows: Sequence[Example | Rejection],
+        outcomes: Sequence[EncodedRow | Encoded | Rejection],
     ) -> None:
         self.num_rows += len(rows)
         usable: list[_Timed] = []
@@ -156,12 +206,16 @@ class _Sample:
         drawn = spread(len(usable), self.rows_to_time, self.chance) if usable else []
         self.timed += [usable[at] for at in drawn]
 
-    def _count(self, row: EncodedRow) -> int:
+    def _count(self, row: EncodedRow | Encoded) -> int:
         tokens_read = sum(len(span.tokens) for span in row.spans)
-        self.tokens["conditioned"] += sum(len(span.tokens) - span.start for span in row.conditioned)
-        self.tokens["direct"] += sum(len(span.tokens) - span.start for span in row.direct)
         self.tokens["read"] += tokens_read
-        self.rows_truncated += Flag.TRUNCATED in row.flags
+        if isinstance(row, Encoded):
+            self.tokens["conditioned"] += _scored(row.spans)
+            self.rows_truncated += row.completion.cut
+        else:
+            self.tokens["conditioned"] += _scored(row.conditioned)
+            self.tokens["direct"] += _scored(row.direct)
+            self.rows_truncated += Flag.TRUNCATED in row.flags
         return tokens_read
 
     def scaled(
@@ -190,6 +244,10 @@ class _Sample:
         )
 
 
+def _scored(spans: Sequence[Span]) -> int:
+    return sum(len(span.tokens) - span.start for span in spans)
+
+
 def _time(
     rows: Sequence[_Timed], engine: Engine, spec: RunSpec, *, on_rows: Callable[[int], None]
 ) -> tuple[int, float | None]:
@@ -199,7 +257,8 @@ def _time(
 
     def seconds(timed: Sequence[_Timed]) -> float:
         started = time.perf_counter()
-        score_block([row.example for row in timed], engine=engine, spec=spec, on_rows=on_rows)
+        compute = score_block if spec.trajectory is None else evaluate_block
+        compute([row.example for row in timed], engine=engine, spec=spec, on_rows=on_rows)
         return time.perf_counter() - started
 
     num_rows = FIRST_ROWS

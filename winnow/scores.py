@@ -53,6 +53,8 @@ class RowScore:
     flags: tuple[Flag, ...] = ()
     reason: RejectionReason | None = None
     detail: str | None = None
+    cluster: int | None = None
+    cluster_in_source: int | None = None
 
 
 SCORE_SCHEMA = pa.schema(
@@ -66,9 +68,18 @@ SCORE_SCHEMA = pa.schema(
         pa.field("flags", pa.int16(), nullable=False),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
+        pa.field("cluster", pa.int32()),
+        pa.field("cluster_in_source", pa.int32()),
     ]
 )
-"""Columns of stored scores: sums in nats, counts of tokens, `flags` a bit set of `FLAG_BITS`, nulls where rejected."""
+"""Columns of stored scores: sums in nats, counts of tokens, `flags` a bit set of `FLAG_BITS`, nulls where rejected.
+
+Not every method has a loss of the answer alone. `cluster` is set where the run has clusters, `cluster_in_source` where
+the rows of each source were clustered by themselves. Files that were written before a column was there lack it.
+"""
+
+NO_CLUSTER = -1
+"""Stands for a row without a cluster in an array of labels, as NaN does for one without a score."""
 
 SELECTION_COLUMNS = ("row", "score", "flags")
 """All that a selection needs; the rest need not be read."""
@@ -96,6 +107,8 @@ def score_batch(rows: Sequence[RowScore]) -> pa.RecordBatch:
         [pack_flags(row.flags) for row in rows],
         [row.reason for row in rows],
         [row.detail for row in rows],
+        [row.cluster for row in rows],
+        [row.cluster_in_source for row in rows],
     ]
     arrays = [
         pa.array(column, field.type) for column, field in zip(columns, SCORE_SCHEMA, strict=True)
@@ -114,6 +127,8 @@ def row_scores(batch: pa.RecordBatch | pa.Table) -> list[RowScore]:
             flags=unpack_flags(line["flags"]),
             reason=None if line["reason"] is None else RejectionReason(line["reason"]),
             detail=line["detail"],
+            cluster=line["cluster"],
+            cluster_in_source=line["cluster_in_source"],
         )
         for line in batch.to_pylist()
     ]
@@ -167,9 +182,7 @@ class ScoreTable:
     def read(cls, file: IO[bytes] | str | Path, *, columns: Sequence[str] | None = None) -> Self:
         """Read what `write_parquet` wrote; `columns` (`SELECTION_COLUMNS`, say) None means all."""
         names = None if columns is None else list(columns)
-        return cls(
-            pq.read_table(file, columns=names, schema=SCORE_SCHEMA if names is None else None)
-        )
+        return cls(pq.read_table(file, columns=names, schema=SCORE_SCHEMA))
 
     def __len__(self) -> int:
         """Rows read: scored and rejected."""
@@ -194,6 +207,21 @@ class ScoreTable:
     def answer_tokens(self) -> npt.NDArray[np.float64]:
         """Scored tokens of the answer given the prompt; NaN for rejected rows."""
         return self._numpy("tokens_conditioned").astype(np.float64, copy=False)
+
+    def labels(self, column: Literal["cluster", "cluster_in_source"]) -> npt.NDArray[np.int32]:
+        """The cluster of each row, `NO_CLUSTER` where it has none."""
+        filled = self.table.column(column).fill_null(NO_CLUSTER)
+        return np.asarray(filled.to_numpy(), dtype=np.int32)
+
+    def with_clusters(
+        self, cluster: npt.NDArray[np.int32], cluster_in_source: npt.NDArray[np.int32]
+    ) -> Self:
+        """The same table with these clusters, one a row; `NO_CLUSTER` becomes null."""
+        table = self.table
+        for name, labels in (("cluster", cluster), ("cluster_in_source", cluster_in_source)):
+            column = pa.array(labels, pa.int32(), mask=labels == NO_CLUSTER)
+            table = table.set_column(SCORE_SCHEMA.get_field_index(name), name, column)
+        return type(self)(table.cast(SCORE_SCHEMA))
 
     @property
     def num_scored(self) -> int:
@@ -238,29 +266,36 @@ def score_members(scores: ScoreTable, rows: npt.NDArray[np.int64]) -> list[Mappi
     return [{name: record[name] for name in record if name != "status"} for record in records]
 
 
-def _record(
+def _record(  # noqa: PLR0913, PLR0917 - the columns of a row
     row: int,
     score: float | None,
     nll_conditioned: float,
     tokens_conditioned: int,
-    nll_direct: float,
-    tokens_direct: int,
+    nll_direct: float | None,
+    tokens_direct: int | None,
     flags: int,
     reason: str | None,
     detail: str | None,
+    cluster: int | None,
+    cluster_in_source: int | None,
 ) -> dict[str, Any]:
     if score is None:
         return {"row": row, "status": "rejected", "reason": reason, "detail": detail}
-    return {
+    record = {
         "row": row,
         "status": "scored",
         "score": score,
         "loss_conditioned": round(nll_conditioned / tokens_conditioned, SCORE_DECIMALS),
-        "loss_direct": round(nll_direct / tokens_direct, SCORE_DECIMALS),
+        "loss_direct": None
+        if nll_direct is None or tokens_direct is None
+        else round(nll_direct / tokens_direct, SCORE_DECIMALS),
         "tokens_conditioned": tokens_conditioned,
         "tokens_direct": tokens_direct,
         "flags": [flag.value for flag in unpack_flags(flags)],
+        "cluster": cluster,
+        "cluster_in_source": cluster_in_source,
     }
+    return {name: value for name, value in record.items() if value is not None}
 
 
 PUBLIC_SCHEMA = pa.schema(
@@ -275,6 +310,8 @@ PUBLIC_SCHEMA = pa.schema(
         ("flags", pa.list_(pa.string())),
         ("reason", pa.string()),
         ("detail", pa.string()),
+        ("cluster", pa.int32()),
+        ("cluster_in_source", pa.int32()),
     ]
 )
 """Columns of the public form as CSV and Parquet; in CSV, flags are joined by `|`."""
@@ -372,13 +409,26 @@ def _row_score(record: Mapping[str, Any]) -> RowScore:
         row=int(record["row"]),
         score=score,
         conditioned=_sum(record["loss_conditioned"], record["tokens_conditioned"]),
-        direct=_sum(record["loss_direct"], record["tokens_direct"]),
+        direct=_sum(record["loss_direct"], record["tokens_direct"])
+        if _is_set(record, "tokens_direct")
+        else None,
         flags=tuple(Flag(flag) for flag in record["flags"]),
+        cluster=_label(record, "cluster"),
+        cluster_in_source=_label(record, "cluster_in_source"),
     )
 
 
 def _sum(mean: float | str, num_tokens: int | str) -> SpanLoss:
     return SpanLoss(nll=float(mean) * int(num_tokens), num_tokens=int(num_tokens))
+
+
+def _label(record: Mapping[str, Any], name: str) -> int | None:
+    return int(record[name]) if _is_set(record, name) else None
+
+
+def _is_set(record: Mapping[str, Any], name: str) -> bool:
+    """Not in every form is a value that is not there left out: a CSV file has an empty field."""
+    return record.get(name) not in {None, ""}
 
 
 def _read_jsonl(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -6,13 +6,13 @@ The same code scores a block in a worker, in the embedded service and on the com
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import reduce
 from itertools import islice
 from operator import add
 
+from winnow.ahead import one_ahead
 from winnow.errors import InvalidOption
 from winnow.methods.ifd import ifd, loss_ratio
 from winnow.proxy.encoding import EncodedRow, encode_block
@@ -32,10 +32,12 @@ def window(engine: Engine, spec: RunSpec) -> int:
     """The longest span of a run, in tokens: the model's window, or less if the run asks for it.
 
     Raises:
-        InvalidOption: the run asks for more.
+        InvalidOption: the run asks for more; a trajectory takes what there is.
     """
     if spec.max_length is None:
         return engine.window
+    if spec.trajectory is not None:
+        return min(spec.max_length, engine.window)
     if spec.max_length > engine.window:
         raise InvalidOption(
             f"max_length {spec.max_length} is more than the {engine.window} tokens of {spec.model}.",
@@ -61,21 +63,11 @@ def score_blocks(
     def on_rows_of_block(num_done: int) -> None:
         on_rows(num_before + num_done)
 
-    with closing(_encoded_ahead(blocks, engine, spec)) as ahead:
+    encoded = (encode_rows(rows, engine, spec) for rows in blocks)
+    with closing(one_ahead(encoded)) as ahead:
         for outcomes in ahead:
             yield _score_encoded(outcomes, engine, spec, on_rows_of_block, known)
             num_before += len(outcomes)
-
-
-def _encoded_ahead(
-    blocks: Iterable[Sequence[Example | Rejection]], engine: Engine, spec: RunSpec
-) -> Generator[list[EncodedRow | Rejection]]:
-    encoded = (encode_rows(rows, engine, spec) for rows in blocks)
-    with ThreadPoolExecutor(1, "winnow-encode") as thread:
-        coming = thread.submit(next, encoded, None)
-        while (outcomes := coming.result()) is not None:
-            coming = thread.submit(next, encoded, None)
-            yield outcomes
 
 
 def score_block(
@@ -107,20 +99,50 @@ def _score_encoded(
     known: SpanLosses,
 ) -> list[RowScore]:
     encoded = [outcome for outcome in outcomes if isinstance(outcome, EncodedRow)]
-    keys = [[_key(span) for span in row.spans] for row in encoded]
+    num_rejected = len(outcomes) - len(encoded)
+    found, replanned = distinct_losses(
+        [row.spans for row in encoded],
+        engine=engine,
+        on_rows=lambda num_done: on_rows(num_rejected + num_done),
+        known=known,
+    )
+    losses = iter(found)
+    flags = (Flag.REPLANNED,) if replanned else ()
+    return [
+        _score(outcome, iter(next(losses)), spec, flags)
+        if isinstance(outcome, EncodedRow)
+        else RowScore(row=outcome.row, reason=outcome.reason, detail=outcome.detail)
+        for outcome in outcomes
+    ]
+
+
+def distinct_losses(
+    rows: Sequence[Sequence[Span]],
+    *,
+    engine: Engine,
+    on_rows: Callable[[int], None],
+    known: SpanLosses = NOTHING_KNOWN,
+) -> tuple[list[list[SpanLoss]], bool]:
+    """The losses of the spans of each row, equal ones computed once, and whether memory ran out on the way.
+
+    `on_rows` hears about how many rows are done; `known` hears of what was computed unless memory ran out.
+
+    Raises:
+        EngineError: the engine failed.
+    """
+    keys = [[_key(span) for span in spans] for spans in rows]
     distinct = {
         key: span
-        for row, of_row in zip(encoded, keys, strict=True)
-        for key, span in zip(of_row, row.spans, strict=True)
+        for of_row, spans in zip(keys, rows, strict=True)
+        for key, span in zip(of_row, spans, strict=True)
     }
     found = _found(distinct, known)
     missing = {key: span for key, span in distinct.items() if key not in found}
     if not missing:
-        on_rows(len(outcomes))
+        on_rows(len(rows))
 
     def on_batch(num_computed: int) -> None:
-        num_known = len(encoded) * (len(found) + num_computed) // len(distinct)
-        on_rows(len(outcomes) - len(encoded) + num_known)
+        on_rows(len(rows) * (len(found) + num_computed) // len(distinct))
 
     budgets: list[int] = []
     computed = (
@@ -132,14 +154,7 @@ def _score_encoded(
     num_found = sum(all(key in found for key in of_row) for of_row in keys)
     known.add(kept, num_rows_found=num_found)
     by_key = found | dict(zip(missing, computed, strict=True))
-    losses = iter([by_key[key] for of_row in keys for key in of_row])
-    flags = (Flag.REPLANNED,) if budgets else ()
-    return [
-        _score(outcome, losses, spec, flags)
-        if isinstance(outcome, EncodedRow)
-        else RowScore(row=outcome.row, reason=outcome.reason, detail=outcome.detail)
-        for outcome in outcomes
-    ]
+    return [[by_key[key] for key in of_row] for of_row in keys], bool(budgets)
 
 
 def encode_rows(
@@ -180,9 +195,9 @@ def _finite(spans: Iterable[Span], losses: Sequence[SpanLoss]) -> list[tuple[Spa
 def _score(
     row: EncodedRow, losses: Iterator[SpanLoss], spec: RunSpec, flags: tuple[Flag, ...]
 ) -> RowScore:
-    """The score of a row; takes the losses of its spans from the front of `losses`."""
-    conditioned = _total(islice(losses, len(row.conditioned)))
-    direct = _total(islice(losses, len(row.direct)))
+    """The score of a row from the losses of its conditioned spans and then of the direct ones."""
+    conditioned = total(islice(losses, len(row.conditioned)))
+    direct = total(losses)
     statistic = loss_ratio if spec.statistic == "loss_ratio" else ifd
     score = round(statistic(conditioned, direct), SCORE_DECIMALS)
     if not all(map(math.isfinite, (score, conditioned.nll, direct.nll))):
@@ -201,5 +216,6 @@ def _score(
     )
 
 
-def _total(losses: Iterable[SpanLoss]) -> SpanLoss:
+def total(losses: Iterable[SpanLoss]) -> SpanLoss:
+    """The loss of several spans as one; there is at least one."""
     return reduce(add, losses)

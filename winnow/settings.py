@@ -50,6 +50,15 @@ class Settings(BaseSettings):
         min_length=1,
         description="Models that may be used, separated by commas; the first is the default.",
     )
+    checkpoints: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (),
+        description="Folders, separated by commas, below which users may name checkpoints of their own.",
+    )
+    embedders: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="sentence-transformers models that users may have rows embedded by: folders or hub-id@revision, "
+        "separated by commas.",
+    )
     engine: Literal["auto"] | EngineName = Field(
         "auto", description="Engine of new runs, and the one that a worker offers; auto is torch."
     )
@@ -101,9 +110,9 @@ class Settings(BaseSettings):
         "info", description="Least severe log line."
     )
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "checkpoints", "embedders", mode="before")
     @classmethod
-    def _split_models(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
@@ -181,7 +190,7 @@ def settings_table() -> str:
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        shown = "" if default is None else f"`{default}`"
+        shown = "" if default in {None, ""} else f"`{default}`"
         rows.append(f"| `WINNOW_{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(rows)
 

@@ -26,6 +26,7 @@ from recipes.mini.optimizers import OptimizerName, build_optimizers, set_learnin
 from recipes.mini.schedule import BATCH_TOKENS, LONG_ROW, learning_rate_factor, row_length
 from recipes.mini.stream import Tokens, TokenStream, encode_documents
 from recipes.mini.tokenizer import save_tokenizer, train_tokenizer
+from winnow.proxy.torch_model import multiplies_bfloat16
 
 SEED = 42
 LOG_EVERY = 10
@@ -76,7 +77,9 @@ class Run:
         inputs, targets = (torch.from_numpy(part) for part in batch)
         factor = learning_rate_factor(fraction)
         set_learning_rate(self.optimizers, factor)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        # Where the processor has no instructions for bfloat16, a step in it takes minutes.
+        coarse = multiplies_bfloat16(torch.device("cpu"))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=coarse):
             loss = token_losses(self.model, inputs, targets).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -6,6 +6,8 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+from winnow.records.example import Example
+from winnow.training.encode import EncodedCompletion, encode_completion
 from winnow.training.events import Crashed, Done, Failed, Stopped, TrainingEvent
 from winnow.training.process import TrainingProcess
 from winnow.training.stop import StopRequest
@@ -48,3 +50,15 @@ def last(events: list[TrainingEvent]) -> Done | Stopped | Failed | Crashed:
     """How it ended."""
     assert isinstance(events[-1], Done | Stopped | Failed | Crashed), events[-1]
     return events[-1]
+
+
+def mean_loss(model: Path, examples: list[Example]) -> float:
+    """The mean loss of the examples' learned tokens, as the engine that scores finds it in a model's folder."""
+    from winnow.proxy.torch_engine import TorchEngine
+
+    engine = TorchEngine(model, threads=1)
+    outcomes = encode_completion(examples, engine.tokenizer, template="plain", window=engine.window)
+    rows = [row for row in outcomes if isinstance(row, EncodedCompletion)]
+    spans = [span for row in rows for sequence in row.sequences for span in sequence.spans]
+    losses = engine.losses(spans, on_batch=lambda _: None, on_replan=lambda _: None)
+    return sum(loss.nll for loss in losses) / sum(loss.num_tokens for loss in losses)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from winnow.errors import InvalidOption
-from winnow.training.hyperparameters import Hyperparameters, base_rate, resolve
+from winnow.training.hyperparameters import Hyperparameters, base_rate, is_tried, resolve
 from winnow.training.spec import FineTuneSpec
 
 
@@ -34,6 +34,18 @@ def test_the_multiplier_scales_the_rate_of_the_adapter_and_size() -> None:
     assert settle(learning_rate_multiplier=0.5).learning_rate == pytest.approx(1e-4)
     assert settle(adapter="none").learning_rate == pytest.approx(2e-5)
     assert base_rate("lora", 10**6) > base_rate("lora", 10**8) > base_rate("lora", 10**10)
+
+
+def test_a_given_rate_is_taken_and_an_automatic_one_is_tried_for_small_models_only() -> None:
+    def auto(num_parameters: int) -> tuple[float, bool]:
+        spec = FineTuneSpec.make(learning_rate="auto", adapter="none")
+        chosen = settle(num_parameters=num_parameters, learning_rate="auto", adapter="none")
+        return chosen.learning_rate, is_tried(spec, num_parameters)
+
+    assert settle(learning_rate=3e-4, adapter="none").learning_rate == 3e-4
+    assert auto(70_000_000) == auto(10**10) == (2e-5, False)
+    assert auto(69_999_999)[1]
+    assert not is_tried(FineTuneSpec.make(), 10**6)
 
 
 def test_an_automatic_batch_is_divided_among_the_processes_and_a_chosen_one_must_be() -> None:

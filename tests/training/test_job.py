@@ -8,7 +8,7 @@ import pytest
 
 from winnow.records.example import BLOCK_ROWS, Example, Turn
 from winnow.training.alive import Pulse
-from winnow.training.events import Alive, Crashed, Failed, Saved, TrainingEvent, parse, render
+from winnow.training.events import Alive, Crashed, Failed, Kept, Saved, TrainingEvent, parse, render
 from winnow.training.job import (
     TrainingJob,
     checkpoints,
@@ -74,6 +74,7 @@ def test_an_event_is_read_as_it_was_said_and_chatter_is_not_an_event() -> None:
     for event in (
         Failed(code="out_of_memory", message="too\nlong", param=None),
         Saved(step=3, folder="checkpoints/checkpoint-3"),
+        Kept(step=3, epoch=None, point=True, folder="kept/step-00000003"),
         Crashed(message="ValueError: no"),
         Alive(phase="merge"),
     ):

@@ -1,8 +1,8 @@
 """What the training subprocess says, one line of JSON on its standard output for each event.
 
-In order: `Prepared` once; then `Step`, `Evaluated` and `Saved` as they happen; last exactly one of `Done`, `Stopped`,
-`Failed` and `Crashed`. `Alive` comes anywhere between. A subprocess that ends without one of those four was killed.
-After a resume the steps that were lost are said again, with the same numbers.
+In order: `Prepared` once; then `Step`, `Evaluated`, `Kept` and `Saved` as they happen; last exactly one of `Done`,
+`Stopped`, `Failed` and `Crashed`. `Alive` comes anywhere between. A subprocess that ends without one of those four was
+killed. After a resume the steps that were lost are said again, with the same numbers.
 """
 
 from __future__ import annotations
@@ -69,8 +69,22 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The model after `step`, of a trajectory, is complete in `folder`, relative to the job's folder.
+
+    It stays until whoever has read it deletes it, and is said before the `Saved` of the same step. `epoch`: how many
+    are over, at the end of one; `point`: it is one of the evenly spaced ones. After a resume it may be said again.
+    """
+
+    step: int
+    epoch: int | None
+    point: bool
+    folder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """The result folder is complete. `metrics` is what its metrics.json holds."""
+    """The result folder is complete, or the last checkpoint of a trajectory kept; `metrics` as in metrics.json."""
 
     trained_tokens: int
     metrics: Mapping[str, Any]
@@ -110,17 +124,19 @@ class Crashed:
 class Alive:
     """Work goes on where a long time passes between the other events; at most one every few seconds.
 
-    `phase` is one of encoding, training, evaluation, merge.
+    `phase` is one of encoding, learning_rate, training, evaluation, merge.
     """
 
     phase: str
 
 
-TrainingEvent = Prepared | Step | Evaluated | Saved | Done | Stopped | Failed | Crashed | Alive
+TrainingEvent = (
+    Prepared | Step | Evaluated | Kept | Saved | Done | Stopped | Failed | Crashed | Alive
+)
 
 _NAMES: dict[str, type[TrainingEvent]] = {
     kind.__name__.lower(): kind
-    for kind in (Prepared, Step, Evaluated, Saved, Done, Stopped, Failed, Crashed, Alive)
+    for kind in (Prepared, Step, Evaluated, Kept, Saved, Done, Stopped, Failed, Crashed, Alive)
 }
 
 

@@ -9,6 +9,9 @@
                         below 1 B       5e-4    5e-5
                         from 1 B up     2e-4    2e-5
 
+Where `learning_rate` is given it is the rate, and auto means 2e-5 from 70 M parameters up; below, it is the largest of
+a few at which the loss clearly falls when they are tried (`winnow.training.learning_rate`).
+
 The schedule is linear warm-up over the first 3 % of the steps, then a cosine to zero; AdamW without weight decay,
 gradients clipped at norm 1. No model framework is imported.
 """
@@ -16,8 +19,11 @@ gradients clipped at norm 1. No model framework is imported.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import orjson
 
 from winnow.errors import InvalidOption
 from winnow.training.spec import Adapter, FineTuneSpec
@@ -26,17 +32,50 @@ EPOCHS = 3
 WARMUP_SHARE = 0.03
 BATCH_SHARE = 0.002
 SMALLEST_BATCH, LARGEST_BATCH = 8, 64
+SMALL_MODEL = 70e6
+SAFE_RATE = 2e-5
+"""What auto means for a model that is not small."""
 
 _BASE_RATES: tuple[tuple[float, dict[Adapter, float]], ...] = (
-    (70e6, {"lora": 2e-3, "none": 2e-4}),
+    (SMALL_MODEL, {"lora": 2e-3, "none": 2e-4}),
     (1e9, {"lora": 5e-4, "none": 5e-5}),
     (math.inf, {"lora": 2e-4, "none": 2e-5}),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateTried:
+    """A learning rate, and the mean loss of the rows held out, in nats, after its try; None: not a number."""
+
+    learning_rate: float
+    loss: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateChoice:
+    """The learning rate that was chosen, and why: the loss of the rows held out before any try, and after each."""
+
+    learning_rate: float
+    loss_before: float
+    tried: tuple[RateTried, ...]
+
+    def write(self, path: Path) -> None:
+        """Keep it, since a job that is resumed goes on at its rate."""
+        path.write_bytes(orjson.dumps(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What was kept."""
+        values = orjson.loads(path.read_bytes())
+        return cls(**values | {"tried": tuple(RateTried(**one) for one in values["tried"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hyperparameters:
-    """What is trained with, nothing left to choose; `batch_size` counts the rows of a step, over all processes."""
+    """What is trained with, nothing left to choose; `batch_size` counts the rows of a step, over all processes.
+
+    `rate_choice`: what the learning rate was chosen from, if it was.
+    """
 
     n_epochs: int
     batch_size: int
@@ -46,6 +85,18 @@ class Hyperparameters:
     dtype: Literal["float32", "bfloat16"]
     template: str
     max_length: int
+    rate_choice: RateChoice | None = None
+
+    def with_choice(self, choice: RateChoice) -> Hyperparameters:
+        """The same, with a rate that was chosen."""
+        return replace(self, learning_rate=choice.learning_rate, rate_choice=choice)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON; without a choice that there was not."""
+        values = asdict(self)
+        if self.rate_choice is None:
+            del values["rate_choice"]
+        return values
 
 
 def resolve(
@@ -57,7 +108,7 @@ def resolve(
     template: str,
     max_length: int,
 ) -> Hyperparameters:
-    """Settle what the spec leaves open.
+    """Settle what the spec leaves open, but for a rate that `is_tried`, in whose place `SAFE_RATE` stands.
 
     Raises:
         InvalidOption: the batch cannot be divided among the processes.
@@ -69,12 +120,23 @@ def resolve(
         n_epochs=n_epochs,
         batch_size=batch_size,
         learning_rate_multiplier=multiplier,
-        learning_rate=base_rate(spec.adapter, num_parameters) * multiplier,
+        learning_rate=_rate(spec, num_parameters, multiplier),
         total_steps=n_epochs * math.ceil(num_sequences / batch_size),
         dtype=dtype,
         template=template,
         max_length=max_length,
     )
+
+
+def is_tried(spec: FineTuneSpec, num_parameters: int) -> bool:
+    """Whether the learning rate is to be chosen by trying a few."""
+    return spec.learning_rate == "auto" and num_parameters < SMALL_MODEL
+
+
+def _rate(spec: FineTuneSpec, num_parameters: int, multiplier: float) -> float:
+    if spec.learning_rate is None:
+        return base_rate(spec.adapter, num_parameters) * multiplier
+    return SAFE_RATE if spec.learning_rate == "auto" else spec.learning_rate
 
 
 def base_rate(adapter: Adapter, num_parameters: int) -> float:

@@ -4,6 +4,7 @@
     train.parquet                   the examples
     validation.parquet              examples of which the loss is reported, if there are any
     checkpoints/checkpoint-{step}/  written by the subprocess, the newest two; complete or not counted
+    kept/step-{step:08d}/           of a trajectory: a model to evaluate, complete or absent, deleted by who has read it
     result/                         the adapter or model, tokenizer, README.md, metrics.json, adapter's merged/
     launch.json                     how several processes are launched
     log.txt                         everything that the libraries say
@@ -31,9 +32,13 @@ JOB_FILE = "job.json"
 TRAIN_FILE = "train.parquet"
 VALIDATION_FILE = "validation.parquet"
 CHECKPOINTS = "checkpoints"
+KEPT = "kept"
 RESULT = "result"
 LAUNCH_FILE = "launch.json"
 LOG_FILE = "log.txt"
+
+RATE_FILE = "learning_rate.json"
+"""In a checkpoint: the learning rate that was chosen, if one was."""
 
 MARKER = "complete.json"
 """Written last into a checkpoint: the size of each of its files, by name."""

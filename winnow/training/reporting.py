@@ -1,4 +1,4 @@
-"""What a trainer says as it goes, and when it saves, evaluates and stops: a callback of Hugging Face's trainer.
+"""What a trainer says as it goes, and when it saves, keeps, evaluates and stops: a callback of Hugging Face's trainer.
 
 A checkpoint is saved at each tenth of the run, and between them whenever a minute has passed, or twenty times as long
 as saving takes if that is more. Validation rows are evaluated at the end of each epoch.
@@ -17,9 +17,12 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from winnow.errors import NonFiniteLoss
 from winnow.training.events import Evaluated, Saved, Step, TrainingEvent
-from winnow.training.job import CHECKPOINTS, mark_complete
+from winnow.training.finite import not_finite
+from winnow.training.hyperparameters import RateChoice
+from winnow.training.job import CHECKPOINTS, RATE_FILE, mark_complete
+from winnow.training.keep import Keeper
+from winnow.training.spec import FineTuneSpec
 from winnow.training.stop import StopRequest
 
 SAVES = 10
@@ -29,12 +32,18 @@ SAY_EVERY_S = 0.5
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]
-    """Says `Step`, `Evaluated` and `Saved`; every rank has one, and `say` of all but the first says nothing."""
+    """Says `Step`, `Evaluated` and `Saved`; every rank has one, and `say` of all but the first says nothing.
+
+    `keeper` is told of the steps that it wants; `choice` goes into every checkpoint.
+    """
 
     def __init__(
         self,
         *,
         folder: Path,
+        spec: FineTuneSpec,
+        choice: RateChoice | None,
+        keeper: Keeper,
         steps_per_epoch: int,
         evaluates: bool,
         say: Callable[[TrainingEvent], None],
@@ -42,6 +51,9 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self.stopped = False
         self._folder = folder
+        self._spec = spec
+        self._choice = choice
+        self._keeper = keeper
         self._steps_per_epoch = steps_per_epoch
         self._evaluates = evaluates
         self._say = say
@@ -80,23 +92,26 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         state: TrainerState,
         _control: TrainerControl,
         logs: dict[str, float],
+        model: Any,
         **_: Any,
     ) -> None:
-        """Say the step.
+        """Say the step, and keep the model that it made if it is one to keep.
 
         Raises:
-            NonFiniteLoss: its loss or its gradient is not a number; nothing of it has been saved.
+            NonFiniteLoss: its loss, its gradient or what is to be kept is not a number; nothing of it has been saved.
         """
         if "loss" not in logs:
             return
         if not (math.isfinite(logs["loss"]) and math.isfinite(logs["grad_norm"])):
-            raise NonFiniteLoss(
-                f"The loss of step {state.global_step} is not a number any more. Lower learning_rate_multiplier.",
-                param="learning_rate_multiplier",
+            raise not_finite(
+                f"The loss of step {state.global_step} is not a number any more.", self._spec
             )
         self._unsaid = self._step(state, logs)
         if time.monotonic() - self._said_at >= SAY_EVERY_S:
             self._say_step()
+        if self._keeper.wants(state.global_step):
+            self._say_step()
+            self._keeper.keep(state.global_step, model)
 
     def on_evaluate(
         self,
@@ -113,9 +128,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         """
         self._say_step()
         if not math.isfinite(metrics["eval_loss"]):
-            raise NonFiniteLoss(
-                f"The validation loss after step {state.global_step} is not a number. Lower learning_rate_multiplier.",
-                param="learning_rate_multiplier",
+            raise not_finite(
+                f"The validation loss after step {state.global_step} is not a number.", self._spec
             )
         self._say(Evaluated(step=state.global_step, loss=metrics["eval_loss"]))
 
@@ -127,7 +141,10 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         process.wait_for_everyone()
         name = f"checkpoint-{state.global_step}"
         if process.is_main_process:
-            mark_complete(self._folder / CHECKPOINTS / name)
+            checkpoint = self._folder / CHECKPOINTS / name
+            if self._choice is not None:
+                self._choice.write(checkpoint / RATE_FILE)
+            mark_complete(checkpoint)
         self._say_step()
         self._say(Saved(step=state.global_step, folder=f"{CHECKPOINTS}/{name}"))
         self._saved_at = time.monotonic()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from typing import Any
 import orjson
 import torch
 
-from winnow.errors import NonFiniteLoss
 from winnow.proxy import models
 from winnow.training.dataset import Encoded
+from winnow.training.finite import check_weights
 from winnow.training.hyperparameters import Hyperparameters
 from winnow.training.job import RESULT, TrainingJob
 from winnow.training.merge import merge_adapter
@@ -41,9 +40,8 @@ def write_result(
     Raises:
         NonFiniteLoss: what was learned is not numbers, since the last update spoiled it; there is no result.
     """
-    _check_finite(trainer.model)
-    history = trainer.state.log_history
-    metrics = _metrics(history, trainer, job, rows, chosen)
+    check_weights(trainer.model, job.spec)
+    metrics = metrics_of(trainer, job=job, rows=rows, chosen=chosen)
     if not trainer.accelerator.is_main_process:
         return metrics
     partial = folder / f"{RESULT}.part"
@@ -53,7 +51,7 @@ def write_result(
     on_part()
     trainer.processing_class.save_pretrained(partial)
     (partial / "metrics.json").write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
-    _write_steps(partial / "step_metrics.csv", history)
+    _write_steps(partial / "step_metrics.csv", trainer.state.log_history)
     (partial / "README.md").write_text(model_card(job, metrics), encoding="utf-8")
     if job.spec.merge:
         merged = partial / "merged"
@@ -61,15 +59,6 @@ def write_result(
     shutil.rmtree(folder / RESULT, ignore_errors=True)
     partial.replace(folder / RESULT)
     return metrics
-
-
-def _check_finite(model: Any) -> None:
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad and not parameter.isfinite().all():
-            raise NonFiniteLoss(
-                f"The last update left {name} without finite numbers. Lower learning_rate_multiplier.",
-                param="learning_rate_multiplier",
-            )
 
 
 def _save_weights(model: Any, folder: Path, job: TrainingJob, chosen: Hyperparameters) -> None:
@@ -81,13 +70,11 @@ def _save_weights(model: Any, folder: Path, job: TrainingJob, chosen: Hyperparam
         model.to(getattr(torch, chosen.dtype)).save_pretrained(folder)
 
 
-def _metrics(
-    history: list[dict[str, Any]],
-    trainer: CompletionTrainer,
-    job: TrainingJob,
-    rows: Encoded,
-    chosen: Hyperparameters,
+def metrics_of(
+    trainer: CompletionTrainer, *, job: TrainingJob, rows: Encoded, chosen: Hyperparameters
 ) -> dict[str, Any]:
+    """What metrics.json holds: from which rows and with which options it was trained, and how it came out."""
+    history = trainer.state.log_history
     losses = [entry["loss"] for entry in history if "loss" in entry]
     evaluated = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     return {
@@ -111,7 +98,7 @@ def _metrics(
 def _hyperparameters(job: TrainingJob, chosen: Hyperparameters) -> dict[str, Any]:
     lora = ("lora_rank", "lora_alpha", "lora_dropout", "target_modules")
     options = ("seed", "adapter", *(lora if job.spec.adapter == "lora" else ()), "packing")
-    return asdict(chosen) | {name: getattr(job.spec, name) for name in options}
+    return chosen.as_dict() | {name: getattr(job.spec, name) for name in options}
 
 
 def _write_steps(path: Path, history: list[dict[str, Any]]) -> None:

@@ -1,10 +1,10 @@
-"""One training job from its folder to its result: load, encode, train on, write."""
+"""One training job from its folder to its result: load, encode, settle, train on, write."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -25,19 +25,29 @@ from winnow.spec import Template
 from winnow.training.alive import Pulse
 from winnow.training.dataset import Encoded, encode_file, open_dataset
 from winnow.training.events import Done, Prepared, Stopped, TrainingEvent
-from winnow.training.hyperparameters import WARMUP_SHARE, Hyperparameters, resolve
+from winnow.training.hyperparameters import (
+    WARMUP_SHARE,
+    Hyperparameters,
+    RateChoice,
+    is_tried,
+    resolve,
+)
 from winnow.training.job import (
     CHECKPOINTS,
+    RATE_FILE,
     TRAIN_FILE,
     VALIDATION_FILE,
     TrainingJob,
     checkpoints,
 )
+from winnow.training.keep import Keeper
+from winnow.training.learning_rate import Sample, choose_rate
 from winnow.training.reporting import Reporter
-from winnow.training.result import write_result
+from winnow.training.result import metrics_of, write_result
 from winnow.training.spec import FineTuneSpec
 from winnow.training.stop import StopRequest
 from winnow.training.trainer import CompletionTrainer, is_out_of_memory, keeps_rows_apart
+from winnow.trajectory import planned
 
 CPU_TOKENS, CUDA_TOKENS = 2048, 16384
 """Tokens of a micro-batch. A GPU that has not the memory for so many is given half of them, and so on."""
@@ -84,14 +94,17 @@ def _train(
     template, window = _template(job.spec, tokenizer), _window(job.spec, model)
     rows = [_encode(folder, job, template, window, alive) if process.is_main_process else None]
     encoded: _Rows = broadcast_object_list(rows)[0]
-    chosen = resolve(
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    settled = resolve(
         job.spec,
         num_sequences=encoded.train.num_sequences,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_parameters=num_parameters,
         dtype=dtype,
         template=template,
         max_length=window,
     )
+    tried = is_tried(job.spec, num_parameters)
+    chosen = _with_rate(folder, settled, job.spec, model, alive) if tried else settled
     newest = max(checkpoints(folder), default=0)
     say(_prepared(encoded, chosen, newest))
     trainer = CompletionTrainer(
@@ -105,8 +118,13 @@ def _train(
         packing=job.spec.packing,
         on_batch=alive,
     )
+    keeper = _keeper(folder, chosen, job.spec, tokenizer, say)
+    keeper.resume(newest)
     reporter = Reporter(
         folder=folder,
+        spec=job.spec,
+        choice=chosen.rate_choice,
+        keeper=keeper,
         steps_per_epoch=chosen.total_steps // chosen.n_epochs,
         evaluates=encoded.validation is not None,
         say=say,
@@ -118,14 +136,17 @@ def _train(
     trainer.train(resume_from_checkpoint=str(checkpoints(folder)[newest]) if newest else None)
     if reporter.stopped:
         return Stopped(step=trainer.state.global_step)
-    metrics = write_result(
-        trainer,
-        folder,
-        job=job,
-        rows=encoded.train,
-        chosen=chosen,
-        on_part=partial(alive, "merge"),
-    )
+    if job.spec.points:
+        metrics = metrics_of(trainer, job=job, rows=encoded.train, chosen=chosen)
+    else:
+        metrics = write_result(
+            trainer,
+            folder,
+            job=job,
+            rows=encoded.train,
+            chosen=chosen,
+            on_part=partial(alive, "merge"),
+        )
     return Done(trained_tokens=metrics["trained_tokens"], metrics=metrics)
 
 
@@ -182,6 +203,8 @@ def _template(spec: FineTuneSpec, tokenizer: PreTrainedTokenizerBase) -> Templat
 
 def _window(spec: FineTuneSpec, model: Any) -> int:
     window = positions(model.config)
+    if spec.points:
+        return min(window, spec.max_length or window)
     if spec.max_length is not None and spec.max_length > window:
         raise InvalidOption(
             f"max_length {spec.max_length} is more than the {window} tokens of {spec.model}.",
@@ -232,8 +255,43 @@ def _prepared(encoded: _Rows, chosen: Hyperparameters, resumed_from: int) -> Pre
         total_steps=chosen.total_steps,
         resumed_from=resumed_from,
         trained_tokens_planned=rows.num_tokens * chosen.n_epochs,
-        hyperparameters=asdict(chosen),
+        hyperparameters=chosen.as_dict(),
     )
+
+
+def _with_rate(
+    folder: Path, settled: Hyperparameters, spec: FineTuneSpec, model: Any, alive: Pulse
+) -> Hyperparameters:
+    """With the rate that the newest checkpoint was trained at, or else the one that the first rank finds by trying."""
+    process = PartialState()
+
+    def choose() -> RateChoice:
+        if saved := checkpoints(folder):
+            return RateChoice.read(saved[max(saved)] / RATE_FILE)
+        dataset = open_dataset(_arrow(folder, TRAIN_FILE))
+        return choose_rate(
+            model.to(process.device),
+            Sample.draw(dataset, batch_size=settled.batch_size, seed=spec.seed),
+            seed=spec.seed,
+            dtype=settled.dtype,
+            on_batch=partial(alive, "learning_rate"),
+        )
+
+    choices = [choose() if process.is_main_process else None]
+    return settled.with_choice(broadcast_object_list(choices)[0])
+
+
+def _keeper(
+    folder: Path,
+    chosen: Hyperparameters,
+    spec: FineTuneSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    say: Callable[[TrainingEvent], None],
+) -> Keeper:
+    keeps = spec.points > 0 and PartialState().is_main_process
+    plan = planned(chosen.total_steps, chosen.n_epochs, spec.points) if keeps else []
+    wanted = [checkpoint for checkpoint in plan if checkpoint.step]
+    return Keeper(folder=folder, spec=spec, wanted=wanted, tokenizer=tokenizer, say=say)
 
 
 def _lora(spec: FineTuneSpec, model: Any) -> LoraConfig:

@@ -1,0 +1,111 @@
+"""Checkpoints that a user trained, found in a folder: each a folder of it, in safetensors, with its tokenizer.
+
+    step     `global_step` in trainer_state.json, as the trainer of Hugging Face writes it, else the last number of the
+             name: checkpoint-500, step-00000012, epoch-3
+    epoch    `epoch` in trainer_state.json where it is whole. Where no checkpoint has the file, `n_epochs` divides the
+             last step, and the checkpoints at those steps are the ends of epochs
+
+All of them are points of S2L. The model before training is not among them: it is the run's model.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import orjson
+
+from winnow.errors import InvalidOption, ModelError
+from winnow.proxy.models import checked
+from winnow.spec import RunSpec
+from winnow.trajectory import BEFORE_TRAINING, Checkpoint, check_epochs
+
+MOST_CHECKPOINTS = 500
+WHOLE = 1e-6
+"""An epoch this near to a whole number is at its end."""
+
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    folder: Path
+    step: int
+    epoch: float | None
+
+
+def own_checkpoints(spec: RunSpec) -> list[tuple[Checkpoint, str]]:
+    """The checkpoints in the folder that a run names, by step, each with its own folder.
+
+    Raises:
+        InvalidOption: there is no such folder, it holds none or too many, a step is there twice or cannot be told, or
+            the run needs ends of epochs that are missing.
+        ModelError: one of them is no model in safetensors.
+    """
+    if spec.trajectory is None or spec.trajectory.checkpoints is None:
+        raise ValueError("the run names no checkpoints")
+    found = _found(Path(spec.trajectory.checkpoints))
+    ends = _ends(found, spec.trajectory.n_epochs)
+    own = [
+        (
+            Checkpoint(position=position, step=one.step, epoch=ends.get(one.step), point=True),
+            str(one.folder),
+        )
+        for position, one in enumerate(found, start=1)
+    ]
+    check_epochs([BEFORE_TRAINING, *(checkpoint for checkpoint, _ in own)], spec)
+    return own
+
+
+def _found(folder: Path) -> list[_Found]:
+    if not folder.is_dir():
+        raise _refused(f"There is no folder {str(folder)!r} here.")
+    folders = [path for path in folder.iterdir() if (path / "config.json").is_file()]
+    if not 1 <= len(folders) <= MOST_CHECKPOINTS:
+        raise _refused(
+            f"{str(folder)!r} holds {len(folders)} checkpoints. Name a folder of 1 to {MOST_CHECKPOINTS}, each a "
+            "folder with a config.json."
+        )
+    found = sorted((_read(path) for path in folders), key=lambda one: one.step)
+    for one, following in pairwise(found):
+        if one.step == following.step:
+            raise _refused(
+                f"{one.folder.name} and {following.folder.name} are both of step {one.step}."
+            )
+    return found
+
+
+def _read(folder: Path) -> _Found:
+    try:
+        checked(folder)
+    except ModelError as error:
+        raise type(error)(error.message, param="checkpoints") from error
+    state = folder / "trainer_state.json"
+    if state.is_file():
+        values = orjson.loads(state.read_bytes())
+        return _Found(folder, int(values["global_step"]), values.get("epoch"))
+    number = _LAST_NUMBER.search(folder.name)
+    if number is None or not int(number[1]):
+        raise _refused(
+            f"{folder.name} has no trainer_state.json, and its name no number that could be its step."
+        )
+    return _Found(folder, int(number[1]), None)
+
+
+def _ends(found: list[_Found], n_epochs: int) -> dict[int, int]:
+    """The epoch that ends at each step that is the end of one."""
+    told = {one.step: one.epoch for one in found if one.epoch is not None}
+    if told:
+        return {
+            step: round(epoch) for step, epoch in told.items() if abs(epoch - round(epoch)) < WHOLE
+        }
+    last = found[-1].step
+    if last % n_epochs:
+        return {}
+    return {last // n_epochs * epoch: epoch for epoch in range(1, n_epochs + 1)}
+
+
+def _refused(message: str) -> InvalidOption:
+    return InvalidOption(message, param="checkpoints")
