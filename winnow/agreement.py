@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -79,19 +80,34 @@ def agreement(a: ScoreTable, b: ScoreTable, *, ratios: Sequence[float] = RATIOS)
 
 def compare(a: Floats, b: Floats, *, tokens: Floats, ratios: Sequence[float] = RATIOS) -> Agreement:
     """Compare two arrays of scores of the same rows, given how many tokens each answer has."""
-    ranks = [rankdata(values) for values in (a, b, np.log(tokens))]
+    found = rank_correlations(a, b, tokens)
+    return Agreement(
+        rows=len(a),
+        spearman=_interval(found.a_b, len(a)),
+        kendall=float(kendalltau(a, b).statistic),
+        partial=_interval(found.partial, len(a) - 1),
+        length_a=found.a_length,
+        length_b=found.b_length,
+        overlaps=tuple(_overlap(a, b, ratio) for ratio in ratios),
+    )
+
+
+class RankCorrelations(NamedTuple):
+    """Spearman's correlations of two arrays of scores and the answer's tokens, and the partial one given these."""
+
+    a_b: float
+    a_length: float
+    b_length: float
+    partial: float
+
+
+def rank_correlations(a: Floats, b: Floats, tokens: Floats) -> RankCorrelations:
+    """The correlations of ranks; NaN where one side does not vary. Ranks of tokens are those of their logarithms."""
+    ranks = [rankdata(values) for values in (a, b, tokens)]
     r_ab, r_al, r_bl = (_pearson(ranks[i], ranks[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
     explained = math.sqrt(max(0.0, (1 - r_al**2) * (1 - r_bl**2)))
     partial = (r_ab - r_al * r_bl) / explained if explained else math.nan
-    return Agreement(
-        rows=len(a),
-        spearman=_interval(r_ab, len(a)),
-        kendall=float(kendalltau(a, b).statistic),
-        partial=_interval(partial, len(a) - 1),
-        length_a=r_al,
-        length_b=r_bl,
-        overlaps=tuple(_overlap(a, b, ratio) for ratio in ratios),
-    )
+    return RankCorrelations(r_ab, r_al, r_bl, partial)
 
 
 def _pearson(a: Floats, b: Floats) -> float:
@@ -112,13 +128,13 @@ def _overlap(a: Floats, b: Floats, ratio: float) -> Overlap:
     k = max(1, math.floor(ratio * len(a)))
     return Overlap(
         ratio=ratio,
-        highest=_shared(-a, -b, k),
-        lowest=_shared(a, b, k),
+        highest=shared(-a, -b, k),
+        lowest=shared(a, b, k),
         chance=k / len(a),
     )
 
 
-def _shared(a: Floats, b: Floats, k: int) -> float:
+def shared(a: Floats, b: Floats, k: int) -> float:
     """The share of the k smallest that two arrays have in common; ties by row."""
     first, second = (set(np.argsort(values, kind="stable")[:k].tolist()) for values in (a, b))
     return len(first & second) / k

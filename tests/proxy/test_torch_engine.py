@@ -71,7 +71,7 @@ def test_a_lane_computes_on_one_thread_whatever_the_process_uses() -> None:
     torch.set_num_threads(2)
     try:
         engine = TorchEngine(TINY, device="cpu", threads=2, token_budget=512)
-        assert engine._lanes.submit(torch.get_num_threads).result() == 1
+        assert engine._lanes.pool.submit(torch.get_num_threads).result() == 1
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

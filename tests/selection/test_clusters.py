@@ -19,26 +19,30 @@ from winnow.selection.clusters import (
     kmeans,
     num_distinct,
 )
-from winnow.selection.groups import Labels
+from winnow.selection.groups import Labels, Positions
 
 label_arrays = st.lists(st.integers(0, 8), max_size=120).map(
     lambda labels: np.array(labels, dtype=np.int32)
 )
 
 
+def balanced(labels: Labels, k: int, *, seed: int = 42) -> Positions:
+    return cluster_balanced(np.random.PCG64(seed).random_raw(len(labels)), labels, k)
+
+
 @given(labels=label_arrays, k=st.integers(0, 150), seed=st.integers(0, 9))
 def test_balanced_selects_exactly_k_distinct_rows(labels: Labels, k: int, seed: int) -> None:
-    chosen = cluster_balanced(labels, k, seed=seed)
+    chosen = balanced(labels, k, seed=seed)
     assert len(chosen) == len(set(chosen.tolist())) == min(k, len(labels))
     assert chosen.tolist() == sorted(chosen)
-    assert chosen.tolist() == cluster_balanced(labels, k, seed=seed).tolist()
+    assert chosen.tolist() == balanced(labels, k, seed=seed).tolist()
 
 
 @given(labels=label_arrays, k=st.integers(1, 150))
 def test_balanced_represents_every_cluster_that_the_budget_allows(labels: Labels, k: int) -> None:
     sizes = Counter(labels.tolist())
     large = {label for label, size in sizes.items() if size > TINY_CLUSTER}
-    given_rows = Counter(labels[cluster_balanced(labels, k)].tolist())
+    given_rows = Counter(labels[balanced(labels, k)].tolist())
     if k >= len(large):
         assert large <= set(given_rows)
     for label in large - {max(large, key=lambda one: (given_rows[one], one))} if large else ():
@@ -49,22 +53,19 @@ def test_balanced_represents_every_cluster_that_the_budget_allows(labels: Labels
 
 def test_balanced_shares_equally_and_small_clusters_give_all_they_have() -> None:
     labels = np.repeat(np.arange(3, dtype=np.int32), [5, 100, 200])
-    given_rows = Counter(labels[cluster_balanced(labels, 65)].tolist())
+    given_rows = Counter(labels[balanced(labels, 65)].tolist())
     assert given_rows == {0: 5, 1: 30, 2: 30}
 
 
 def test_tiny_clusters_only_fill_what_is_left() -> None:
     labels = np.array([0] * 4 + [1] * 2 + [2], dtype=np.int32)
-    assert labels[cluster_balanced(labels, 4)].tolist() == [0, 0, 0, 0]
-    assert Counter(labels[cluster_balanced(labels, 6)].tolist())[0] == 4
+    assert labels[balanced(labels, 4)].tolist() == [0, 0, 0, 0]
+    assert Counter(labels[balanced(labels, 6)].tolist())[0] == 4
 
 
 def test_another_seed_draws_other_rows() -> None:
     labels = np.zeros(1000, dtype=np.int32)
-    assert (
-        cluster_balanced(labels, 50, seed=1).tolist()
-        != cluster_balanced(labels, 50, seed=2).tolist()
-    )
+    assert balanced(labels, 50, seed=1).tolist() != balanced(labels, 50, seed=2).tolist()
 
 
 @given(labels=label_arrays, k=st.integers(0, 150), data=st.data())

@@ -187,7 +187,7 @@ def test_a_request_has_a_plain_form() -> None:
     assert Selection.make(count=3).as_dict() == {
         "strategy": "top", "ratio": None, "count": 3, "min_score": None, "max_score": None,
         "include_unlearned": False, "seed": 42, "order": "original",
-            "per": None, "stratify": None,
+            "per": None, "stratify": None, "quota": None, "pool_ratio": None,
     }  # fmt: skip
 
 

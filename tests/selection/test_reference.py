@@ -21,6 +21,21 @@ def test_a_reference_selects_what_the_same_options_select() -> None:
     assert str(reference) == text
 
 
+def test_a_reference_has_the_options_of_every_strategy() -> None:
+    text = (
+        "subset:run_abc?ratio=0.1&strategy=facility_location&pool_ratio=0.3&include_unlearned=true"
+    )
+    assert SubsetReference.parse(text).selection("learning_percentage") == Selection.make(
+        method="learning_percentage",
+        ratio="0.1",
+        strategy="facility_location",
+        pool_ratio="0.3",
+        include_unlearned=True,
+    )
+    per_cluster = SubsetReference.parse("subset:run_abc?ratio=0.1&quota=per_cluster")
+    assert per_cluster.selection("learning_percentage").quota == "per_cluster"
+
+
 def test_what_is_left_out_takes_the_default_of_the_method() -> None:
     selection = SubsetReference.parse("subset:run_abc?count=12").selection("ifd")
     assert selection == Selection.make(method="ifd", count=12)
@@ -51,6 +66,9 @@ def test_what_is_no_reference_is_refused(text: str, said: str) -> None:
         ("?ratio=", "above 0 and at most 1"),
         ("?count=many", "count must be a number"),
         ("?ratio=0.1&strategy=best", "strategy must be one of"),
+        ("?ratio=0.1&include_unlearned=1", "include_unlearned must be true or false"),
+        ("?ratio=0.1&quota=per_cluster", "quota belongs to strategy=cluster_bottom"),
+        ("?ratio=0.1&strategy=facility_location&pool_ratio=2", "pool_ratio must be above 0"),
         ("?ratio=0.1&min_score=nan", "finite"),
     ],
 )

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,4 +118,25 @@ class Engine(Protocol):
         Raises:
             ValueError: a span is longer than the window, or has nothing to score.
             EngineError: the engine failed.
+        """
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A model that places texts, so that like texts lie near each other."""
+
+    @property
+    def name(self) -> str:
+        """What made the embeddings: `proxy`, or the name of a model."""
+
+    def embed(
+        self, texts: Sequence[str], *, on_batch: Callable[[int], None]
+    ) -> npt.NDArray[np.float32]:
+        """A vector for each text, in the order given, of shape (texts, dimensions): not centred, not normalised.
+
+        A text without a token has NaNs. `on_batch` hears after a batch how many texts are done, in the caller's thread;
+        what it raises stops the work.
+
+        Raises:
+            EngineError: the model failed.
         """

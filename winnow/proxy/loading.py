@@ -1,4 +1,4 @@
-"""From a run's options to a loaded engine; model frameworks are imported here, when one is needed."""
+"""From a run's options to a loaded engine or embedder; model frameworks are imported here, when one is needed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import assert_never
 
-from winnow.errors import ConfigurationError, DependencyMissing
-from winnow.proxy.engine import Engine
+from winnow.errors import ConfigurationError, DependencyMissing, InvalidOption
+from winnow.proxy.engine import Embedder, Engine
 from winnow.proxy.models import WEIGHTS, resolve
 from winnow.proxy.vllm_environment import prepare_environment
 from winnow.settings import Settings
-from winnow.spec import RunSpec
+from winnow.spec import PROXY_EMBEDDINGS, SENTENCE_TRANSFORMERS, RunSpec
 
 INSTALL_VLLM = "On a GPU machine, in an environment of its own: pip install -c constraints-vllm.txt 'winnow[vllm]'."
 COMPARED_BYTES = 4 * 1024**3
@@ -55,6 +55,36 @@ def load_engine(spec: RunSpec, *, settings: Settings, threads: int | None = None
             return _vllm_server(folder, spec, settings)
         case _:
             assert_never(spec.engine)
+
+
+def load_embedder(spec: RunSpec, engine: Engine, *, settings: Settings) -> Embedder:
+    """What embeds the rows of a run: the proxy that `engine` has loaded, or a model of sentence-transformers.
+
+    Raises:
+        InvalidOption: the run has no embeddings, or its engine gives none.
+        ModelError: the model cannot be used; the message says why.
+        DependencyMissing: sentence-transformers is not installed.
+    """
+    if spec.embeddings not in {None, PROXY_EMBEDDINGS}:
+        return _sentence_embedder(str(spec.embeddings), settings)
+    if spec.embeddings is None or not isinstance(engine, Embedder):
+        raise InvalidOption(
+            f"engine={spec.engine} does not give the proxy's hidden states. Use engine=torch, or "
+            f"embeddings={SENTENCE_TRANSFORMERS}NAME.",
+            param="embeddings",
+        )
+    return engine
+
+
+def _sentence_embedder(name: str, settings: Settings) -> Embedder:
+    folder = resolve(name.removeprefix(SENTENCE_TRANSFORMERS))
+    try:
+        from winnow.proxy.sentence_embedder import SentenceEmbedder  # noqa: PLC0415
+    except ImportError as error:
+        raise DependencyMissing(
+            f"embeddings={name} needs sentence-transformers: pip install 'winnow[embeddings]'."
+        ) from error
+    return SentenceEmbedder(folder, name=name, device=settings.device)
 
 
 def _torch(folder: Path, spec: RunSpec, settings: Settings, threads: int | None) -> Engine:

@@ -1,44 +1,40 @@
-"""Losses of a Hugging Face causal language model with torch, on CPU or one GPU.
+"""Losses and embeddings of a Hugging Face causal language model with torch, on CPU or one GPU.
 
-How it is fast: spans are computed longest first in batches of a token budget (`winnow.proxy.batching`); the trunk runs
-once over a batch, the LM head only where a token is scored, a tile at a time (`winnow.proxy.head_loss`). How it is
-exact: padding stands where causal attention never looks, log-sum-exp is float32 whatever the weights are, and a span's
-sum is float64.
-
-How it is the same everywhere: on a CPU `threads` lanes compute whole batches, each on a single thread, so no number
-depends on how many lanes there are. (Two lanes of one thread are also faster than one of two.) A GPU has one lane,
-which only queues its work: while the caller waits for the losses of a batch, later batches queue up behind it.
-
-When memory runs out, what is not done is planned anew with half the tokens of the batch that did not fit.
+How it is fast: spans are computed longest first in batches of a token budget (`winnow.proxy.batching`), on lanes
+(`winnow.proxy.lanes`); the trunk runs once over a batch, the LM head only where a token is scored, a tile at a time
+(`winnow.proxy.head_loss`). How it is exact: padding stands where causal attention never looks, log-sum-exp is float32
+whatever the weights are, and a span's sum is float64. How it is the same everywhere: batches are a pure function of
+the spans, and a lane of a CPU has one thread.
 
 Some models scale or cap their logits behind the head (Gemma 2, Cohere, Granite). A probe at load finds them, and they
 are computed by their own forward pass.
+
+A text's embedding is the mean over its tokens of what the trunk leaves of each.
 
 Not covered: more than one GPU (start a worker on each).
 
 A tensor's name ends in its shape: B spans, T tokens, N scored tokens, D the width of the trunk, V the vocabulary.
 """
-# ruff: noqa: N803, N806, N815
+# ruff: noqa: N806
 
 from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional
 
 from winnow.errors import EngineError, InvalidOption
 from winnow.proxy import models
-from winnow.proxy.batching import plan
-from winnow.proxy.engine import Span, SpanLoss
+from winnow.proxy.engine import Span, SpanLoss, check_spans
 from winnow.proxy.head_loss import head_losses
+from winnow.proxy.lanes import Batch, Lanes, Queued
 from winnow.proxy.padding import FlatSpans, Ids, PaddedBatch
 from winnow.proxy.tokenizer import HFTokenizer
 from winnow.proxy.torch_model import (
@@ -49,38 +45,19 @@ from winnow.proxy.torch_model import (
     use_fast_activations,
 )
 from winnow.proxy.window import positions
-from winnow.spec import Dtype
+from winnow.spec import PROXY_EMBEDDINGS, Dtype
 
 Device = Literal["auto", "cpu", "cuda"]
+Vector = npt.NDArray[np.float32]
 
-MEMORY_MESSAGES = (
-    "can't allocate memory",
-    "not enough memory",
-    "CUDA error: out of memory",
-    "ALLOC_FAILED",
-    "CUBLAS_STATUS_NOT_INITIALIZED",
-)
-"""What torch says when memory runs out without an exception of its own: CPU on Linux, on Windows, libraries of CUDA."""
+CHARS_PER_TOKEN = 64
+"""A text is embedded by its first tokens: as many as the window has, and of so many characters each at most."""
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Queued:
-    """Losses of a batch that are on their way: `ready` None means that they have arrived."""
-
-    batch: PaddedBatch
-    losses_N: torch.Tensor
-    ready: torch.cuda.Event | None
-
-    def losses(self) -> list[SpanLoss]:
-        if self.ready is not None:
-            self.ready.synchronize()
-        return self.batch.losses(self.losses_N.numpy())
-
-
 class TorchEngine:
-    """Implements `winnow.proxy.engine.Engine` for the model in a folder."""
+    """Implements `winnow.proxy.engine.Engine`, and `Embedder`, for the model in a folder."""
 
     def __init__(
         self,
@@ -116,7 +93,7 @@ class TorchEngine:
         self._head = self._model.get_output_embeddings()
         self._vocabulary = len(self._model.get_input_embeddings().weight)
         self.projects_scored_only = has_plain_head(self._model, self.window)
-        self._lanes = self._start_lanes(threads or _num_cores())
+        self._lanes = Lanes(self.device, threads)
         if dtype == "bfloat16" and not multiplies_bfloat16(self.device):
             _log.warning(
                 "This machine's processor has no instructions for bfloat16 and computes it several times slower than "
@@ -138,102 +115,61 @@ class TorchEngine:
             ValueError: a span is longer than the window, or has nothing to score.
             EngineError: the device has no memory for a single span, or another failure of it.
         """
-        for span in spans:
-            _check(span, self.window)
+        check_spans(spans, self.window)
         flat = FlatSpans(spans)
-        lengths = flat.lengths
         done = {at: _unreadable(spans[at]) for at in flat.beyond(self._vocabulary)}
         if done:
             on_batch(len(done))
 
-        def on_losses(batch: Sequence[int], losses: Sequence[SpanLoss]) -> None:
-            done.update(zip(batch, losses, strict=True))
-            on_batch(len(done))
+        @torch.inference_mode()
+        def queue(batch: Batch) -> Queued[SpanLoss]:
+            padded = flat.batch(batch)
+            return Queued.send(self._token_losses(padded), padded.losses)
 
-        budget = self.token_budget
-        while waiting := [at for at in range(len(spans)) if at not in done]:
-            planned = plan([lengths[at] for at in waiting], token_budget=budget)
-            batches = [[waiting[at] for at in batch] for batch in planned]
-            too_large = self._compute(flat, batches, on_losses)
-            if too_large is not None:
-                budget = self._smaller(budget, [lengths[at] for at in too_large])
-                on_replan(budget)
-        return [done[at] for at in range(len(spans))]
+        return self._lanes.compute(
+            queue,
+            flat.lengths,
+            token_budget=self.token_budget,
+            done=done,
+            on_batch=on_batch,
+            on_replan=on_replan,
+        )
 
-    def _compute(
-        self,
-        flat: FlatSpans,
-        batches: Sequence[Sequence[int]],
-        on_losses: Callable[[Sequence[int], Sequence[SpanLoss]], None],
-    ) -> Sequence[int] | None:
-        """Tell the losses of each batch; the first one that did not fit into memory ends it and is returned.
+    @property
+    def name(self) -> str:
+        """What its embeddings are called."""
+        return PROXY_EMBEDDINGS
 
-        In the order of the plan, whichever lane is ahead, so that what is left to do then depends on no timing.
-        """
-        running = [self._lanes.submit(self._attempt, flat, batch) for batch in batches]
-        try:
-            for batch, future in zip(batches, running, strict=True):
-                losses = self._result(future)
-                if losses is None:
-                    return batch
-                on_losses(batch, losses)
-        finally:
-            for future in running:
-                future.cancel()
-        return None
+    def embed(self, texts: Sequence[str], *, on_batch: Callable[[int], None]) -> Vector:
+        """The mean-pooled last hidden states of each text cut to the window, of shape (texts, D).
 
-    def _result(self, future: Future[_Queued | None]) -> list[SpanLoss] | None:
-        try:
-            queued = future.result()
-            return None if queued is None else queued.losses()
-        except RuntimeError as error:
-            raise EngineError(f"torch failed while it computed losses: {error}") from error
-
-    def _smaller(self, budget: int, lengths: Sequence[int]) -> int:
-        """Half the tokens of a batch that did not fit.
+        A text without a token that the model has is all NaN.
 
         Raises:
-            EngineError: the batch was a single span.
+            EngineError: the device has no memory for a single text, or another failure of it.
         """
-        if len(lengths) == 1:
-            raise EngineError(
-                f"There is no memory for a batch of one span of {lengths[0]} tokens (token_budget is {budget}). Start "
-                "the run again with a lower max_length, or on a device with more memory."
-            )
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return max(lengths) * len(lengths) // 2
+        ids = self.tokenizer.encode([text[: self.window * CHARS_PER_TOKEN] for text in texts])
+        # A span's last token is predicted and never read: one more makes it read all of the text's.
+        flat = FlatSpans([Span(tokens=[*tokens[: self.window], 0], start=1) for tokens in ids])
+        absent = np.full(self._width(), np.nan, dtype=np.float32)
+        unreadable = {
+            *flat.beyond(self._vocabulary),
+            *(at for at, one in enumerate(ids) if not one),
+        }
 
-    def _start_lanes(self, threads: int) -> ThreadPoolExecutor:
-        if self.device.type == "cuda":
-            return ThreadPoolExecutor(1, "winnow-lane")
-        # The number of threads inside an operation is a setting of the thread that starts the operation.
-        return ThreadPoolExecutor(
-            threads, "winnow-lane", initializer=torch.set_num_threads, initargs=(1,)
+        @torch.inference_mode()
+        def queue(batch: Batch) -> Queued[Vector]:
+            return Queued.send(self._means(flat.batch(batch)), list)
+
+        found = self._lanes.compute(
+            queue,
+            flat.lengths,
+            token_budget=self.token_budget,
+            done=dict.fromkeys(unreadable, absent),
+            on_batch=on_batch,
+            on_replan=lambda _: None,
         )
-
-    def _attempt(self, flat: FlatSpans, batch: Sequence[int]) -> _Queued | None:
-        """The losses of a batch, or None if memory ran out."""
-        try:
-            return self._queue(flat.batch(batch))
-        except (RuntimeError, MemoryError) as error:
-            # It ends here: its traceback holds tensors of the failed batch, and the next attempt needs their memory.
-            if _is_out_of_memory(error):
-                return None
-            raise
-
-    @torch.inference_mode()
-    def _queue(self, batch: PaddedBatch) -> _Queued:
-        losses_N = self._token_losses(
-            self._send(batch.ids_BT), self._send(batch.flat_N), self._send(batch.targets_N)
-        )
-        if self.device.type == "cpu":
-            return _Queued(batch=batch, losses_N=losses_N, ready=None)
-        arrived_N = torch.empty(losses_N.shape, dtype=losses_N.dtype, pin_memory=True)
-        arrived_N.copy_(losses_N, non_blocking=True)
-        ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        ready.record()
-        return _Queued(batch=batch, losses_N=arrived_N, ready=ready)
+        return np.stack(found) if found else np.empty((0, len(absent)), dtype=np.float32)
 
     def _send(self, ids: Ids) -> torch.Tensor:
         tensor = torch.from_numpy(ids)
@@ -242,35 +178,37 @@ class TorchEngine:
         # From pinned memory a copy does not make the host wait; torch keeps the memory until it is done.
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
-    def _token_losses(
-        self, ids_BT: torch.Tensor, flat_N: torch.Tensor, targets_N: torch.Tensor
-    ) -> torch.Tensor:
+    def _token_losses(self, batch: PaddedBatch) -> torch.Tensor:
         """The float32 loss of each scored token, on the device."""
+        flat_N, targets_N = self._send(batch.flat_N), self._send(batch.targets_N)
         if not self.projects_scored_only:
-            logits_BTV = self._model(input_ids=ids_BT, use_cache=False).logits
+            logits_BTV = self._model(input_ids=self._send(batch.ids_BT), use_cache=False).logits
             logits_NV = logits_BTV.flatten(0, 1).index_select(0, flat_N).float()
             return functional.cross_entropy(logits_NV, targets_N, reduction="none")
-        hidden_BTD = self._trunk(input_ids=ids_BT, use_cache=False).last_hidden_state
+        hidden_BTD = self._hidden(batch)
         return head_losses(self._head, hidden_BTD.flatten(0, 1).index_select(0, flat_N), targets_N)
+
+    def _means(self, batch: PaddedBatch) -> torch.Tensor:
+        """The mean of each span's hidden states, float32, of shape B x D, on the device."""
+        hidden_BTD = self._hidden(batch).float()
+        counts_B1 = self._send(batch.counts_B)[:, None]
+        padding_BT = torch.arange(hidden_BTD.shape[1], device=self.device) >= counts_B1
+        return hidden_BTD.masked_fill(padding_BT[..., None], 0).sum(1) / counts_B1
+
+    def _hidden(self, batch: PaddedBatch) -> torch.Tensor:
+        ids_BT = self._send(batch.ids_BT)
+        hidden_BTD: torch.Tensor = self._trunk(input_ids=ids_BT, use_cache=False).last_hidden_state
+        return hidden_BTD
+
+    @torch.inference_mode()
+    def _width(self) -> int:
+        """D, which not every configuration states: some models project what the trunk leaves."""
+        one_BT = torch.zeros((1, 1), dtype=torch.int64, device=self.device)
+        return int(self._trunk(input_ids=one_BT, use_cache=False).last_hidden_state.shape[-1])
 
 
 def _unreadable(span: Span) -> SpanLoss:
     return SpanLoss(nll=math.nan, num_tokens=len(span.tokens) - span.start)
-
-
-def _check(span: Span, window: int) -> None:
-    if len(span.tokens) > window:
-        raise ValueError(f"a span of {len(span.tokens)} tokens does not fit a window of {window}")
-    if not 1 <= span.start < len(span.tokens):
-        raise ValueError(
-            f"a span of {len(span.tokens)} tokens from {span.start} on has none to score"
-        )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        message in str(error) for message in MEMORY_MESSAGES
-    )
 
 
 def _device(name: Device) -> torch.device:
@@ -279,10 +217,3 @@ def _device(name: Device) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
-
-
-def _num_cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -33,7 +33,7 @@ def load_model(path: Path, dtype: torch.dtype, *, device: Literal["cpu", "meta"]
         ModelError: the folder holds none that can be loaded without running its code.
     """
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             config = AutoConfig.from_pretrained(
                 path, local_files_only=True, trust_remote_code=False
             )
@@ -60,7 +60,7 @@ def load_model(path: Path, dtype: torch.dtype, *, device: Literal["cpu", "meta"]
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No progress bar and no advice on standard error: what matters is raised."""
     verbosity, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()

@@ -6,8 +6,8 @@
                        rows, or all of it; tiny clusters fill what is then left (S2L, Yang et al. 2024, arXiv
                        2403.07384, algorithm 1)
 
-Everything is seeded and ties break by row, so equal requests select equal rows. Positions in and out are those of the
-arrays handed in; which rows those are is the caller's to know.
+Draws come from the caller and ties break by row, so equal requests select equal rows. Positions in and out are those of
+the arrays handed in; which rows those are is the caller's to know.
 """
 
 from __future__ import annotations
@@ -65,10 +65,8 @@ def cluster_bottom_published(
     return _lowest(scores, clusters, [-(-len(rows) // num_chunks) for rows in clusters])
 
 
-def cluster_balanced(labels: Labels, k: int, *, seed: int = 42) -> Positions:
-    """Min(k, rows) positions drawn evenly from clusters; the order of the draw does not depend on `k`."""
-    # Raw draws are the part of NumPy's generators that never changes between versions.
-    draw = np.random.PCG64(seed).random_raw(len(labels))
+def cluster_balanced(draw: npt.NDArray[np.uint64], labels: Labels, k: int) -> Positions:
+    """Min(k, rows) positions taken evenly from clusters, in each those with the lowest numbers of a random `draw`."""
     clusters = members(labels)
     large = [rows for rows in clusters if len(rows) > TINY_CLUSTER]
     tiny = [rows for rows in clusters if len(rows) <= TINY_CLUSTER]

@@ -1,132 +1,90 @@
-"""Selection by score: the best, the worst, or a random part of the scored rows.
+"""Selection from the scored rows: the best, the worst, a random part, or one that spreads over the data.
 
     k = floor(ratio * rows read)        in exact arithmetic: 0.29 of 100 rows are 29, which binary fractions miss
 
 Filters come before k; if they leave fewer rows, fewer are selected. Every row that is not selected was taken by
-exactly one rule, the first that applies, and the counts add up to the rows read. Ties break by row number; the same
-request selects the same rows, and of two requests that differ in k alone the larger contains the smaller.
+exactly one rule, the first that applies, and the counts add up to the rows read. Ties break by row number, and the same
+request selects the same rows.
 
-    top       scores of 1 and more are dropped (the prompt misleads), then highest first
-    bottom    lowest first, without rows that the proxy did not learn
-    random    the baseline: a seeded draw from the scored rows
+    top                 highest first; of IFD, scores of 1 and more are dropped (the prompt misleads)
+    bottom              lowest first, without rows that the proxy did not learn
+    random              the baseline: a seeded draw from the scored rows
+    cluster_bottom      the lowest of every cluster, without rows that the proxy did not learn
+    cluster_balanced    equally many from every cluster, drawn at random
+    facility_location   representatives of the best rows, by their embeddings (Superfiltering.D, Li et al. 2024,
+                        arXiv 2402.00530): of the max(floor(pool_ratio * rows read), k) that top or bottom would take
 
 A selection may be shared out first: `per=source` takes equal parts from the sources, as far as each has rows;
 `stratify` keeps the proportions that sources, or tenths of answer length, have among the rows that the filters leave.
-The strategy then chooses within each group.
+The strategy then chooses within each group, per source among clusters of that source alone.
+
+`quota=per_cluster` is the published rounding of cluster_bottom (`winnow.selection.clusters`): a ratio of each cluster,
+rounded up, so of all rows it takes more than k.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, Self, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from winnow.errors import InvalidOption
 from winnow.records.example import Flag
-from winnow.scores import FLAG_BITS, SELECTION_COLUMNS, ScoreTable
+from winnow.scores import FLAG_BITS, NO_CLUSTER, ScoreTable
+from winnow.selection.clusters import cluster_balanced, cluster_bottom, cluster_bottom_published
+from winnow.selection.facility_location import facility_location
 from winnow.selection.groups import (
+    Labels,
     equal_shares,
     largest_remainder,
     length_labels,
     members,
     source_labels,
 )
-from winnow.spec import Method
+from winnow.selection.request import (
+    CLUSTER_STRATEGIES,
+    DEFAULT_STRATEGY,
+    Order,
+    Per,
+    Quota,
+    Selection,
+    Strategy,
+    Stratify,
+    needs_work,
+    no_clusters,
+    no_embeddings,
+)
 
-Strategy = Literal["top", "bottom", "random"]
-Order = Literal["original", "score"]
-Per = Literal["source"]
-Stratify = Literal["length", "source"]
+__all__ = [
+    "DEFAULT_STRATEGY",
+    "Order",
+    "Per",
+    "Points",
+    "Quota",
+    "Rows",
+    "Selected",
+    "Selection",
+    "Sources",
+    "Strategy",
+    "Stratify",
+    "needs_work",
+    "select",
+]
+
 Sources = Callable[[], pa.ChunkedArray]
 """Reads the source of every row, in row order, when a selection asks for it."""
+Points = Callable[[], npt.NDArray[np.float32]]
+"""Reads what `winnow.embedding.comparable` makes of the embeddings of all rows, when a selection asks for it."""
 Rows = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-DEFAULT_STRATEGY: dict[Method, Strategy] = {"ifd": "top"}
-MAX_RATIO_DIGITS = 20
 MISLEADING = 1.0
 """From this IFD on the prompt makes the answer less likely: prompt and answer do not fit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """A checked request for a part of the rows; exactly one of `ratio` and `count` is set."""
-
-    strategy: Strategy
-    ratio: Decimal | None = None
-    count: int | None = None
-    min_score: float | None = None
-    max_score: float | None = None
-    include_unlearned: bool = False
-    seed: int = 42
-    order: Order = "original"
-    per: Per | None = None
-    stratify: Stratify | None = None
-
-    @classmethod
-    def make(
-        cls,
-        *,
-        method: Method = "ifd",
-        strategy: str | None = None,
-        ratio: Decimal | float | str | None = None,
-        **options: Any,
-    ) -> Self:
-        """Check the options, which are the fields; None means the default, a strategy of None the method's own.
-
-        Raises:
-            InvalidOption: names the option, and what it may be.
-        """
-        selection = cls(
-            strategy=strategy or DEFAULT_STRATEGY[method],  # type: ignore[arg-type]  # checked next
-            ratio=None if ratio is None else _ratio(ratio),
-            **{name: value for name, value in options.items() if value is not None},
-        )
-        selection._check()
-        return selection
-
-    def _check(self) -> None:
-        if (self.ratio is None) == (self.count is None):
-            raise InvalidOption("Give exactly one of ratio and count.", param="ratio")
-        if self.count is not None and self.count < 1:
-            raise InvalidOption(f"count must be at least 1; got {self.count}.", param="count")
-        _check_bounds(self.min_score, self.max_score)
-        if not 0 <= self.seed < 2**64:
-            raise InvalidOption(f"seed must be from 0 to 2**64 - 1; got {self.seed}.", param="seed")
-        for name, allowed in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                choices = ", ".join(str(one) for one in allowed if one is not None)
-                raise InvalidOption(f"{name} must be one of {choices}; got {value!r}.", param=name)
-        if self.per is not None and self.per == self.stratify:
-            raise InvalidOption(
-                "per=source takes equal parts and stratify=source proportional ones: choose one.",
-                param="stratify",
-            )
-
-    def as_dict(self) -> dict[str, Any]:
-        """The request as plain values, for JSON; the ratio as a decimal string."""
-        values = asdict(self)
-        return values | {"ratio": None if self.ratio is None else str(self.ratio)}
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns of the scores that this selection reads."""
-        more = ("tokens_conditioned",) if self.stratify == "length" else ()
-        return (*SELECTION_COLUMNS, *more)
-
-    def num_wanted(self, rows_read: int) -> int:
-        """k: how many rows are wanted of so many read."""
-        if self.count is not None:
-            return self.count
-        return math.floor(Fraction(self.ratio or 0) * rows_read)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +92,7 @@ class Selected:
     """The rows of a selection.
 
     `rows` are row numbers in the order asked for; `len(rows) + sum(taken_by_rule.values()) == rows_read`; `threshold`
-    is the last score that got in, None if none did or the draw was random.
+    is the last score that got in, None if none did or scores alone did not decide.
     """
 
     rows: Rows
@@ -144,18 +102,24 @@ class Selected:
     threshold: float | None
 
 
-def select(scores: ScoreTable, selection: Selection, *, sources: Sources) -> Selected:
-    """Select rows; `scores` needs `selection.columns`, and `sources` is called only if the selection is by source."""
+def select(
+    scores: ScoreTable, selection: Selection, *, sources: Sources, points: Points | None = None
+) -> Selected:
+    """Select rows; `scores` needs `selection.columns`, and `sources` and `points` are called only if they are needed.
+
+    Raises:
+        InvalidOption: the run has no clusters or no embeddings, and the strategy needs them.
+    """
+    chooser = _Chooser(scores, selection, points)
     remaining = np.ones(len(scores), dtype=np.bool_)
     taken: dict[str, int] = {}
-    for rule, removes in _rules(scores, selection):
+    for rule, removes in [*_rules(scores, selection), *chooser.rules()]:
         taken[rule] = int(np.count_nonzero(remaining & removes))
         remaining &= ~removes
     k = selection.num_wanted(len(scores))
     candidates = np.flatnonzero(remaining)
-    keys = _keys(scores, selection)
     parts = [
-        group[_smallest(keys[group], share)]
+        group[chooser.choose(group, share, of=len(candidates))]
         for group, share in _shares(candidates, k, scores, selection, sources)
     ]
     chosen = np.sort(np.concatenate([candidates[:0], *parts]))
@@ -172,9 +136,10 @@ def select(scores: ScoreTable, selection: Selection, *, sources: Sources) -> Sel
 def _rules(scores: ScoreTable, selection: Selection) -> list[tuple[str, Mask]]:
     score = scores.score
     rules: list[tuple[str, Mask]] = [("rejected", np.isnan(score))]
-    if selection.strategy == "top":
+    by_score = selection.strategy not in {"random", "cluster_balanced"}
+    if by_score and not selection.lowest_first and selection.method == "ifd":
         rules.append(("score_at_least_1", score >= MISLEADING))
-    if selection.strategy == "bottom" and not selection.include_unlearned:
+    if by_score and selection.lowest_first and not selection.include_unlearned:
         rules.append(("unlearned", (scores.flags & FLAG_BITS[Flag.UNLEARNED]) != 0))
     if selection.min_score is not None:
         rules.append(("min_score", score < selection.min_score))
@@ -183,13 +148,69 @@ def _rules(scores: ScoreTable, selection: Selection) -> list[tuple[str, Mask]]:
     return rules
 
 
+class _Chooser:
+    """What a strategy reads of a run, and its choice within a group of rows."""
+
+    def __init__(self, scores: ScoreTable, selection: Selection, points: Points | None) -> None:
+        self._selection = selection
+        self._num_rows = len(scores)
+        self._keys = _keys(scores, selection)
+        self._labels = (
+            _labels(scores, selection) if selection.strategy in CLUSTER_STRATEGIES else None
+        )
+        self._points = _points(points) if selection.strategy == "facility_location" else None
+
+    def rules(self) -> list[tuple[str, Mask]]:
+        """Rows that lack what the strategy goes by."""
+        rules: list[tuple[str, Mask]] = []
+        if self._labels is not None:
+            rules.append(("no_cluster", self._labels == NO_CLUSTER))
+        if self._points is not None:
+            rules.append(("no_embedding", np.isnan(self._points.sum(axis=1))))
+        return rules
+
+    def choose(self, group: Rows, k: int, *, of: int) -> Rows:
+        """Positions in `group`, a part of the `of` rows that rules leave: k of them, but for a published rounding."""
+        keys = self._keys[group]
+        if self._labels is not None:
+            return self._of_clusters(keys, self._labels[group], k)
+        if self._points is not None:
+            of_all = Fraction(self._selection.pool_ratio or 0) * self._num_rows
+            pool = _smallest(keys, max(math.floor(of_all * len(group) / of), k))
+            return pool[np.sort(facility_location(self._points[group[pool]], k))]
+        return _smallest(keys, k)
+
+    def _of_clusters(self, keys: npt.NDArray[Any], labels: Labels, k: int) -> Rows:
+        if self._selection.strategy == "cluster_balanced":
+            return cluster_balanced(keys, labels, k)
+        if self._selection.quota is not None:
+            return cluster_bottom_published(keys, labels, Fraction(self._selection.ratio or 0))
+        return cluster_bottom(keys, labels, k)
+
+
 def _keys(scores: ScoreTable, selection: Selection) -> npt.NDArray[Any]:
     """A number for every row, smallest first."""
-    if selection.strategy == "random":
+    if selection.strategy in {"random", "cluster_balanced"}:
         # Raw draws are the part of NumPy's generators that never changes between versions. One for every row read, so
         # that a filter does not move the draw of the rows it leaves.
         return np.random.PCG64(selection.seed).random_raw(len(scores))
-    return -scores.score if selection.strategy == "top" else scores.score
+    return scores.score if selection.lowest_first else -scores.score
+
+
+def _labels(scores: ScoreTable, selection: Selection) -> Labels:
+    """The clusters to choose from. Where there is one source only, its clusters are those of all rows."""
+    labels = scores.labels("cluster_in_source" if selection.per else "cluster")
+    if selection.per and (labels == NO_CLUSTER).all():
+        labels = scores.labels("cluster")
+    if scores.num_scored and (labels == NO_CLUSTER).all():
+        raise no_clusters(selection.strategy)
+    return labels
+
+
+def _points(points: Points | None) -> npt.NDArray[np.float32]:
+    if points is None:
+        raise no_embeddings()
+    return points()
 
 
 def _shares(
@@ -230,46 +251,11 @@ def _arrange(chosen: Rows, scores: ScoreTable, selection: Selection) -> Rows:
     if selection.order == "original":
         return chosen
     score = scores.score[chosen]
-    ranked = score if selection.strategy == "bottom" else -score
-    return chosen[np.lexsort((chosen, ranked))]
+    return chosen[np.lexsort((chosen, score if selection.lowest_first else -score))]
 
 
 def _threshold(chosen_scores: npt.NDArray[np.float64], selection: Selection) -> float | None:
-    if not len(chosen_scores) or selection.strategy == "random":
+    if not len(chosen_scores) or selection.strategy not in {"top", "bottom"}:
         return None
-    last = chosen_scores.min() if selection.strategy == "top" else chosen_scores.max()
+    last = chosen_scores.max() if selection.lowest_first else chosen_scores.min()
     return float(last)
-
-
-def _ratio(value: Decimal | float | str) -> Decimal:
-    try:
-        ratio = Decimal(str(value))
-    except InvalidOperation:
-        ratio = Decimal(0)
-    if not (ratio.is_finite() and 0 < ratio <= 1):
-        raise InvalidOption(f"ratio must be above 0 and at most 1; got {value!r}.", param="ratio")
-    # Exact arithmetic on 1e-999999999 would compute a number of a billion digits.
-    if ratio.adjusted() < -MAX_RATIO_DIGITS or len(ratio.as_tuple().digits) > MAX_RATIO_DIGITS:
-        raise InvalidOption(
-            f"ratio has more than {MAX_RATIO_DIGITS} digits behind the point; round it.",
-            param="ratio",
-        )
-    return ratio
-
-
-def _check_bounds(min_score: float | None, max_score: float | None) -> None:
-    for name, bound in (("min_score", min_score), ("max_score", max_score)):
-        if bound is not None and not math.isfinite(bound):
-            raise InvalidOption(f"{name} must be a finite number; got {bound}.", param=name)
-    if min_score is not None and max_score is not None and min_score > max_score:
-        raise InvalidOption(
-            f"min_score {min_score} is above max_score {max_score}.", param="min_score"
-        )
-
-
-_CHOICES: dict[str, tuple[str | None, ...]] = {
-    "strategy": get_args(Strategy),
-    "order": get_args(Order),
-    "per": (None, *get_args(Per)),
-    "stratify": (None, *get_args(Stratify)),
-}

@@ -6,7 +6,7 @@ decides its bytes there (`format`, `include`) has no meaning here and is refused
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
@@ -17,17 +17,28 @@ from winnow.spec import Method
 
 SCHEME = "subset:"
 PARAM = "training_file"
+FLAGS = {"true": True, "false": False}
 
-_KINDS: dict[str, type[str | int | float]] = {
+
+def _flag(text: str) -> bool:
+    if text not in FLAGS:
+        raise ValueError(text)
+    return FLAGS[text]
+
+
+_KINDS: dict[str, Callable[[str], str | int | float | bool]] = {
     "ratio": str,  # exact: 0.1 as a binary fraction is a little more than a tenth
     "count": int,
     "strategy": str,
     "min_score": float,
     "max_score": float,
+    "include_unlearned": _flag,
     "seed": int,
     "order": str,
     "per": str,
     "stratify": str,
+    "quota": str,
+    "pool_ratio": str,
 }
 
 
@@ -86,4 +97,5 @@ def _value(name: str, text: str) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise InvalidOption(f"{name} must be a number; got {text!r}.") from error
+        wanted = "true or false" if kind is _flag else "a number"
+        raise InvalidOption(f"{name} must be {wanted}; got {text!r}.") from error
