@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -21,6 +22,27 @@ _DEFINITIONS = """
     UNION ALL
     SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
 """
+
+
+_BEFORE_TRAJECTORIES = (
+    (
+        "INSERT INTO dataset (id, owner, sha256, size_bytes, requested_format, status) "
+        "VALUES ('ds_1', 'ann', 'a', 1, 'auto', 'ready')"
+    ),
+    (
+        "INSERT INTO run (id, owner, dataset_id, method, spec, status, blocks_per_unit, units_in_flight, max_attempts) "
+        "VALUES ('run_1', 'ann', 'ds_1', 'ifd', '{}', 'scoring', 1, 1, 3)"
+    ),
+    "INSERT INTO score (run_id, row, score) VALUES ('run_1', 0, 0.5)",
+    (
+        "INSERT INTO fine_tune (id, owner, spec, training_file, max_attempts) "
+        "VALUES ('ftjob-1', 'ann', '{}', 'file-1', 3)"
+    ),
+    (
+        "INSERT INTO work (kind, subject, run_id, queue, max_attempts) "
+        "VALUES ('score', 'run_1', 'run_1', 'io', 3)"
+    ),
+)
 
 
 @pytest.fixture
@@ -60,6 +82,27 @@ def test_downgrade_leaves_nothing_and_upgrade_goes_again(empty_url: str) -> None
             assert conn.scalars(tables).all() == ["alembic_version"]
 
 
+def test_data_from_before_trajectories_is_kept(empty_url: str) -> None:
+    migrate.upgrade(empty_url, "0003")
+    with _connected(empty_url) as conn:
+        for statement in _BEFORE_TRAJECTORIES:
+            conn.execute(text(statement))
+        conn.commit()
+        before = _contents(conn)
+    migrate.upgrade(empty_url)
+    with _connected(empty_url) as conn:
+        after = _contents(conn)
+        for name, rows in before.items():
+            kept = [{column: row[column] for column in rows[0]} for row in after[name]]
+            assert kept == rows
+        conn.execute(text("UPDATE run SET status = 'training'"))
+        conn.commit()
+    migrate.downgrade(empty_url, "0003")
+    with _connected(empty_url) as conn:
+        statuses = conn.scalars(text("SELECT status FROM run")).all()
+    assert statuses == ["cancelled"]
+
+
 def test_four_starters_at_once_migrate_once(empty_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(migrate.upgrade, [empty_url] * 4))
@@ -68,6 +111,12 @@ def test_four_starters_at_once_migrate_once(empty_url: str) -> None:
 
 def _connected(url: str) -> Connection:
     return create_engine(url, poolclass=NullPool).connect()
+
+
+def _contents(conn: Connection) -> dict[str, list[dict[str, Any]]]:
+    names = ("dataset", "run", "score", "fine_tune", "work")
+    rows = {name: conn.execute(text(f"SELECT * FROM {name}")).mappings() for name in names}  # noqa: S608
+    return {name: [dict(row) for row in found] for name, found in rows.items()}
 
 
 def _definitions(conn: Connection) -> set[str]:

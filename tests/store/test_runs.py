@@ -110,7 +110,7 @@ def test_run_says_what_it_waits_for(story: Story) -> None:
     assert story.do(runs.waits_for, scoring) is None
     story.do(workers_registry.forget, worker_id="w2")
     assert story.do(runs.waits_for, scoring) is not None
-    cancelled = story.do(runs.cancel_run, owner=OWNER, run_id=run.id)
+    cancelled, _ = story.do(runs.cancel_run, owner=OWNER, run_id=run.id)
     assert story.do(runs.waits_for, cancelled) is None
 
 

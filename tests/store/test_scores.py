@@ -57,6 +57,22 @@ def test_copy_gives_every_value_back_in_row_order_and_in_batches(story: Story, r
     assert pa.Table.from_batches(batches).to_pylist() == expected
 
 
+def test_clusters_are_noted_beside_the_scores_and_outlive_a_block_that_is_scored_again(
+    story: Story, run: Run
+) -> None:
+    story.do(scores.store_scores, run.id, ROWS)
+    found = {"rows": [0, 1, 3], "cluster": [7, None, 0], "cluster_in_source": [None, None, 2]}
+    story.do(scores.store_clusters, run.id, **found)
+    story.do(scores.store_scores, run.id, ROWS[:2])
+    page = story.do(scores.page_scores, owner=OWNER, run_id=run.id).items
+    assert [(row.cluster, row.cluster_in_source) for row in page] == [
+        *((7, None), (None, None), (None, None)),
+        *((0, 2), (None, None)),
+    ]
+    (batch,) = story.do(lambda conn: list(scores.copy_scores(conn, run.id)))
+    assert batch.column("cluster").to_pylist() == [7, None, None, 0, None]
+
+
 def test_copy_keeps_long_texts_of_many_lines_whole(story: Story, run: Run) -> None:
     long = [
         RowScore(row=row, reason=RejectionReason.MALFORMED, detail=f"{row},\n" * 400_000)

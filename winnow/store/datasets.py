@@ -16,6 +16,7 @@ from winnow.settings import Settings
 from winnow.store import progress, units
 from winnow.store.clock import clock
 from winnow.store.tables import dataset, rejection, run, work
+from winnow.store.trajectory_use import delete_trajectories
 from winnow.store.values import ErrorInfo, Page, page_of, storable
 
 __all__ = [
@@ -95,7 +96,7 @@ def create_dataset(  # the facts of an upload
     if made is not None:
         return _dataset(made), _enqueue_ingest(conn, dataset_id, settings)
     existing = conn.execute(
-        _content(owner, sha256, requested_format).with_for_update()
+        _content(owner, sha256, requested_format).with_for_update(key_share=True)
     ).one_or_none()
     if existing is None:  # deleted between the two statements
         return create_dataset(
@@ -168,15 +169,16 @@ def list_rejections(
 
 
 def delete_dataset(conn: Connection, *, owner: str, dataset_id: str) -> list[Wakeup]:
-    """Hide a dataset and its runs at once, cancel what works on them, and enqueue their removal."""
+    """Hide a dataset, its runs and trajectories at once, cancel what works on them, and enqueue their removal."""
     _owned(conn, owner, dataset_id, lock=True)
     conn.execute(update(dataset).where(dataset.c.id == dataset_id).values(deleted_at=clock()))
+    training = delete_trajectories(conn, dataset_id)
     of_it = select(run.c.id).where(run.c.dataset_id == dataset_id).order_by(run.c.id)
     for run_id in conn.scalars(of_it).all():
         progress.stop_run(conn, run_id, "The dataset was deleted.")
         conn.execute(update(run).where(run.c.id == run_id).values(deleted_at=clock()))
     units.cancel_queued(conn, work.c.dataset_id == dataset_id)
-    return units.enqueue(conn, kind="purge", subject=dataset_id)
+    return [*training, *units.enqueue(conn, kind="purge", subject=dataset_id)]
 
 
 def keep_dataset(conn: Connection, dataset_id: str) -> None:
@@ -226,7 +228,8 @@ def _content(owner: str, sha256: str, requested_format: str) -> Select[Any]:
 
 def _owned(conn: Connection, owner: str, dataset_id: str, *, lock: bool = False) -> Row[Any]:
     statement = select(dataset).where(_visible(owner), dataset.c.id == dataset_id)
-    row = conn.execute(statement.with_for_update() if lock else statement).one_or_none()
+    locked = statement.with_for_update(key_share=True)
+    row = conn.execute(locked if lock else statement).one_or_none()
     if row is None:
         raise NotFound(f"There is no dataset {dataset_id!r}.")
     return row

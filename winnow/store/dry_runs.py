@@ -24,7 +24,7 @@ def drop_uploads(conn: Connection) -> list[Wakeup]:
     uploaded = ~dataset.c.kept & dataset.c.deleted_at.is_(None)
     busy = exists().where(run.c.dataset_id == dataset.c.id, run.c.status.in_(ACTIVE))
     locked = select(dataset.c.id).where(uploaded, ~busy).order_by(dataset.c.id).limit(_BATCH)
-    ids = conn.scalars(locked.with_for_update(skip_locked=True)).all()
+    ids = conn.scalars(locked.with_for_update(key_share=True, skip_locked=True)).all()
     # Asked again in a statement of its own: under the lock it sees every run that was made on them.
     dropped = conn.scalars(
         update(dataset)
@@ -46,7 +46,8 @@ def drop_records(conn: Connection) -> list[Wakeup]:
     old = select(run.c.id, run.c.owner).where(
         run.c.dry_run, run.c.deleted_at.is_(None), run.c.finished_at < clock() - seconds(KEEP_S)
     )
-    locked = old.order_by(run.c.id).limit(_BATCH).with_for_update(skip_locked=True)
+    oldest = old.order_by(run.c.id).limit(_BATCH)
+    locked = oldest.with_for_update(key_share=True, skip_locked=True)
     return [
         wakeup
         for run_id, owner in conn.execute(locked).all()

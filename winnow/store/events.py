@@ -1,4 +1,7 @@
-"""What happened to a run or a fine-tune, numbered from 1 without gaps, so that a reader can go on where it stopped."""
+"""What happened to a run, a fine-tune or a trajectory, numbered from 1 without gaps.
+
+So a reader can go on where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, insert, select, update
 
-from winnow.store.owned import check_fine_tune, check_run
-from winnow.store.tables import event, fine_tune, run
+from winnow.store.owned import check_fine_tune, check_run, check_trajectory
+from winnow.store.tables import event, fine_tune, run, trajectory
 from winnow.store.values import Page, page_of, storable
 
 
@@ -56,7 +59,7 @@ def insert_event(  # the columns of an event
 def list_events(
     conn: Connection, *, owner: str, subject: str, after_seq: int = 0, limit: int = 100
 ) -> list[Event]:
-    """The next events of a run or a fine-tune after the number `after_seq`.
+    """The next events of a run, a fine-tune or a trajectory after the number `after_seq`.
 
     Raises:
         NotFound: the owner has no such subject.
@@ -68,7 +71,7 @@ def list_events(
 def list_latest_events(
     conn: Connection, *, owner: str, subject: str, before_seq: int | None = None, limit: int = 20
 ) -> Page[Event]:
-    """The events of a run or a fine-tune, the newest first, beginning before the number `before_seq`.
+    """The events of a subject, the newest first, beginning before the number `before_seq`.
 
     Raises:
         NotFound: the owner has no such subject.
@@ -80,8 +83,11 @@ def list_latest_events(
 
 
 def _of(conn: Connection, owner: str, subject: str) -> Select[Any]:
-    if _table_of(subject) is fine_tune:
+    table = _table_of(subject)
+    if table is fine_tune:
         check_fine_tune(conn, owner=owner, fine_tune_id=subject)
+    elif table is trajectory:
+        check_trajectory(conn, owner=owner, trajectory_id=subject)
     else:
         check_run(conn, owner=owner, run_id=subject)
     return select(event).where(event.c.subject == subject)
@@ -98,4 +104,6 @@ def _event(row: Row[Any]) -> Event:
 
 
 def _table_of(subject: str) -> Table:
+    if subject.startswith("traj_"):
+        return trajectory
     return fine_tune if subject.startswith("ftjob-") else run

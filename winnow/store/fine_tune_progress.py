@@ -143,14 +143,16 @@ def _start_training(conn: Connection, fine_tune_id: str) -> list[Wakeup]:
 def _enqueue(
     conn: Connection, fine_tune_id: str, kind: Literal["prepare", "train"]
 ) -> list[Wakeup]:
-    attempts = select(fine_tune.c.max_attempts).where(fine_tune.c.id == fine_tune_id)
+    known = select(fine_tune.c.max_attempts, fine_tune.c.trajectory_id)
+    job = conn.execute(known.where(fine_tune.c.id == fine_tune_id)).one()
     return units.enqueue(
         conn,
         kind=kind,
         subject=fine_tune_id,
         fine_tune_id=fine_tune_id,
+        trajectory_id=job.trajectory_id,
         queue=QUEUE_TRAIN if kind == "train" else QUEUE_IO,
-        max_attempts=conn.execute(attempts).scalar_one(),
+        max_attempts=job.max_attempts,
     )
 
 
@@ -160,7 +162,8 @@ def _end(
     if not move(conn, fine_tune_id, to, message, **values):
         return []
     units.cancel_queued(conn, work.c.fine_tune_id == fine_tune_id)
-    return units.enqueue(conn, kind="purge", subject=fine_tune_id)
+    of = conn.scalar(select(fine_tune.c.trajectory_id).where(fine_tune.c.id == fine_tune_id))
+    return units.enqueue(conn, kind="purge", subject=fine_tune_id, trajectory_id=of)
 
 
 def _times(to: FineTuneStatus) -> dict[str, Any]:

@@ -41,23 +41,28 @@ __all__ = [
     "load_model",
     "pause_fine_tune",
     "resume_fine_tune",
+    "train_trajectory",
     "waits_for",
 ]
 
 FILE_PREFIX = "file-"
+DATASET_PREFIX = "dataset:"
+"""Before the id of a dataset all of whose rows are trained on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineTune:
     """A fine-tuning job of one owner. Times are unix seconds.
 
-    `training_file` is a file's id or a `subset:` reference. `hyperparameters` are those of training with what `"auto"`
+    `training_file` is a file's id, a `subset:` reference, or of the training of a trajectory `dataset:` and an id; that
+    one has a `trajectory_id`, and only workers see it. `hyperparameters` are those of training with what `"auto"`
     came to, empty until it begins. `result` is the blob folder of the model's files; the first of `result_files` is all
     of them in one archive.
     """
 
     id: str
     owner: str
+    trajectory_id: str | None
     spec: FineTuneSpec
     training_file: str
     validation_file: str | None
@@ -115,24 +120,27 @@ def create_fine_tune(  # one parameter an option
     for param, name in named.items():
         if name is not None and name.startswith(FILE_PREFIX):
             _check_file(conn, owner, name, param)
-    fine_tune_id = new_id("ftjob")
     told = {storable(name): storable(value) for name, value in (metadata or {}).items()}
-    conn.execute(
-        insert(fine_tune).values(
-            id=fine_tune_id,
-            owner=owner,
-            spec=spec.as_dict(),
-            metadata=told,
-            max_attempts=settings.max_attempts,
-            event_seq=1,
-            **named,
-        )
-    )
-    accepted = {"status": "validating_files"}
-    message = "The job was accepted; its files are validated."
-    insert_event(conn, fine_tune_id, 1, "fine_tune.validating_files", message, data=accepted)
+    attempts = settings.max_attempts
+    fine_tune_id = _insert(conn, owner, spec, metadata=told, max_attempts=attempts, **named)
     wakeups = progress.start_validating(conn, fine_tune_id)
     return load_fine_tune(conn, fine_tune_id), wakeups
+
+
+def train_trajectory(
+    conn: Connection,
+    trajectory_id: str,
+    *,
+    owner: str,
+    spec: FineTuneSpec,
+    dataset_id: str,
+    max_attempts: int,
+) -> list[Wakeup]:
+    """Make the job that trains a trajectory on all rows of its dataset. It is nobody's to list, pause or cancel."""
+    rows = f"{DATASET_PREFIX}{dataset_id}"
+    whose = {"trajectory_id": trajectory_id, "training_file": rows}
+    fine_tune_id = _insert(conn, owner, spec, max_attempts=max_attempts, **whose)
+    return progress.start_validating(conn, fine_tune_id)
 
 
 def get_fine_tune(conn: Connection, *, owner: str, fine_tune_id: str) -> FineTune:
@@ -161,7 +169,7 @@ def list_fine_tunes(  # one parameter a filter
 
     `metadata` keeps those that have all of these entries.
     """
-    statement = select(fine_tune).where(fine_tune.c.owner == owner)
+    statement = _visible(owner)
     if metadata:
         statement = statement.where(fine_tune.c.metadata.contains(dict(metadata)))
     if after is not None:
@@ -241,15 +249,12 @@ def find_model(conn: Connection, *, owner: str, name: str) -> FineTune:
     Raises:
         NotFound: no job of the owner made it.
     """
-    made = select(fine_tune).where(fine_tune.c.owner == owner, fine_tune.c.fine_tuned_model == name)
-    return _maker(conn, made, name)
+    return _maker(conn, _visible(owner).where(fine_tune.c.fine_tuned_model == name), name)
 
 
 def list_models(conn: Connection, *, owner: str) -> list[FineTune]:
     """The jobs of the owner that made a model, the newest first."""
-    made = select(fine_tune).where(
-        fine_tune.c.owner == owner, fine_tune.c.fine_tuned_model.is_not(None)
-    )
+    made = _visible(owner).where(fine_tune.c.fine_tuned_model.is_not(None))
     newest_first = made.order_by(fine_tune.c.created_at.desc(), fine_tune.c.id.desc())
     return [_fine_tune(row) for row in conn.execute(newest_first)]
 
@@ -287,9 +292,27 @@ def _maker(conn: Connection, made: Select[Any], name: str) -> FineTune:
     return _fine_tune(row)
 
 
+def _insert(conn: Connection, owner: str, spec: FineTuneSpec, **values: Any) -> str:
+    fine_tune_id = new_id("ftjob")
+    conn.execute(
+        insert(fine_tune).values(
+            id=fine_tune_id, owner=owner, spec=spec.as_dict(), event_seq=1, **values
+        )
+    )
+    accepted = {"status": "validating_files"}
+    message = "The job was accepted; its files are validated."
+    insert_event(conn, fine_tune_id, 1, "fine_tune.validating_files", message, data=accepted)
+    return fine_tune_id
+
+
+def _visible(owner: str) -> Select[Any]:
+    """The training of a trajectory is part of that, and no job of its own."""
+    mine = (fine_tune.c.owner == owner) & fine_tune.c.trajectory_id.is_(None)
+    return select(fine_tune).where(mine)
+
+
 def _owned(conn: Connection, owner: str, fine_tune_id: str) -> Row[Any]:
-    mine = select(fine_tune).where(fine_tune.c.owner == owner, fine_tune.c.id == fine_tune_id)
-    row = conn.execute(mine).one_or_none()
+    row = conn.execute(_visible(owner).where(fine_tune.c.id == fine_tune_id)).one_or_none()
     if row is None:
         raise NotFound(f"There is no fine-tuning job {fine_tune_id!r}.")
     return row
@@ -311,6 +334,7 @@ def _fine_tune(row: Row[Any]) -> FineTune:
     return FineTune(
         id=row.id,
         owner=row.owner,
+        trajectory_id=row.trajectory_id,
         spec=FineTuneSpec.make(**row.spec),
         training_file=row.training_file,
         validation_file=row.validation_file,

@@ -1,10 +1,10 @@
 """The status of a run: the only place that changes it.
 
-    queued -> ingesting -> scoring -> finalizing -> completed
-    any of the first four -> failed | cancelled
+    queued -> ingesting -> training -> scoring -> finalizing -> completed
+    any of the first five -> failed | cancelled
 
-A run on a dataset that is ready goes from queued to scoring, and a dry run from scoring to completed. Every change is
-an event of the run.
+Only a run that needs a trajectory is training, and not if that is complete already. A run on a dataset that is ready
+begins after queued, and a dry run goes from scoring to completed. Every change is an event of the run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, func, select, update
 
 from winnow.errors import NoUsableRows
-from winnow.messages import Offer, Wakeup
+from winnow.messages import QUEUE_IO, Offer, Wakeup
+from winnow.spec import RunSpec
 from winnow.store import units
 from winnow.store.clock import clock
 from winnow.store.events import insert_event
@@ -24,15 +25,16 @@ from winnow.store.values import ErrorInfo
 from winnow.training.names import base_model
 
 RunStatus = Literal[
-    "queued", "ingesting", "scoring", "finalizing", "completed", "failed", "cancelled"
+    "queued", "ingesting", "training", "scoring", "finalizing", "completed", "failed", "cancelled"
 ]
 
-ACTIVE: tuple[RunStatus, ...] = ("queued", "ingesting", "scoring", "finalizing")
+ACTIVE: tuple[RunStatus, ...] = ("queued", "ingesting", "training", "scoring", "finalizing")
 STOPPED: tuple[RunStatus, ...] = ("failed", "cancelled")
 
 _FROM: dict[RunStatus, tuple[RunStatus, ...]] = {
     "ingesting": ("queued",),
-    "scoring": ("queued", "ingesting"),
+    "training": ("queued", "ingesting"),
+    "scoring": ("queued", "ingesting", "training"),
     "finalizing": ("scoring",),
     "completed": ("scoring", "finalizing"),
     "failed": ACTIVE,
@@ -54,10 +56,17 @@ def move(conn: Connection, run_id: str, to: RunStatus, message: str, **values: A
     return True
 
 
-def start_scoring(conn: Connection, run_id: str) -> list[Wakeup]:
+def start_training(
+    conn: Connection, run_id: str, message: str, *, trajectory_id: str, **sizes: int
+) -> bool:
+    """Let a run wait for its trajectory."""
+    return move(conn, run_id, "training", message, trajectory_id=trajectory_id, **sizes)
+
+
+def start_scoring(conn: Connection, run_id: str, **values: Any) -> list[Wakeup]:
     """Cut a run whose dataset is ready into units, and publish the first window of them; a dry run is one unit.
 
-    A dataset without a usable row fails the run instead.
+    A dataset without a usable row fails the run instead. `values` are what is known of the run from now on.
     """
     row = conn.execute(
         select(run, dataset.c.rows_read, dataset.c.rows_usable, dataset.c.num_blocks)
@@ -71,23 +80,31 @@ def start_scoring(conn: Connection, run_id: str) -> list[Wakeup]:
         return []
     doing = "Sampling" if row.dry_run else "Scoring"
     told = f"{doing} {row.rows_read} rows in {row.num_blocks} blocks."
-    if not move(conn, run_id, "scoring", told, **sizes):
+    if not move(conn, run_id, "scoring", told, **sizes, **values):
         return []
-    spec = row.spec
-    # A fine-tuned model is scored by whoever offers its base.
-    model = base_model(spec["model"])
-    offer = Offer(engine=spec["engine"], model=model, dtype=spec["dtype"])
+    spec = RunSpec.read(row.spec)
     if row.dry_run:
         return units.enqueue(
             conn,
             kind="estimate",
             subject=run_id,
             run_id=run_id,
-            queue=offer.queue,
+            queue=offer_of(spec).queue,
             max_attempts=row.max_attempts,
         )
-    units.add_scoring(conn, run_id, queue=offer.queue)
+    units.add_scoring(conn, run_id, queue=scoring_queue(spec))
     return units.publish_window(conn, run_id)
+
+
+def offer_of(spec: RunSpec) -> Offer:
+    """What a worker must offer to compute with the model: of a fine-tuned one, its base."""
+    return Offer(engine=spec.engine, model=base_model(spec.model), dtype=spec.dtype)
+
+
+def scoring_queue(spec: RunSpec) -> str:
+    """Where the scoring units of a run go: those that only do sums over the losses of a trajectory need no model."""
+    computes = spec.trajectory is None or spec.embeddings is not None
+    return offer_of(spec).queue if computes else QUEUE_IO
 
 
 def start_finalising(conn: Connection, run_id: str, *, max_attempts: int) -> list[Wakeup]:
@@ -135,6 +152,6 @@ def runs_waiting_for(conn: Connection, dataset_id: str) -> list[str]:
 
 
 def _times(to: RunStatus) -> dict[str, Any]:
-    if to in ("ingesting", "scoring"):
+    if to in ("ingesting", "training", "scoring"):
         return {"started_at": func.coalesce(run.c.started_at, clock())}
     return {} if to == "finalizing" else {"finished_at": clock()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,16 +13,16 @@ from winnow.estimate import Estimate
 from winnow.messages import QUEUE_IO, Offer, Wakeup
 from winnow.settings import Settings
 from winnow.spec import Dtype, EngineName, Method, RunSpec
-from winnow.store import progress, units
+from winnow.store import progress, trajectories, units
 from winnow.store.clock import clock, unix
 from winnow.store.datasets import Dataset, keep_dataset, lock_dataset
 from winnow.store.events import insert_event
 from winnow.store.ids import new_id
 from winnow.store.progress import ACTIVE, STOPPED, RunStatus
 from winnow.store.tables import run, work
+from winnow.store.trajectory_use import OwnCheckpoint, start_run, stop_run, stored_checkpoints
 from winnow.store.values import ErrorInfo, Page, page_of, storable
 from winnow.store.workers_registry import live_workers
-from winnow.training.names import base_model
 
 __all__ = [
     "ErrorInfo",
@@ -46,7 +47,8 @@ class Run:
 
     `rows_done` is live: rows of finished units and of those that are being worked on. `rows_cached` are those whose
     losses earlier runs had computed; `cache_snapshot` says which those are, None: the run uses no cache. `scoring_s` is
-    how long scoring has taken so far, from the first unit's start; None before it.
+    how long scoring has taken so far, from the first unit's start; None before it. `trajectory_id` is whose losses the
+    run reads; None before its dataset is ready, and for methods that need none.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Run:
     name: str | None
     dataset_id: str
     spec: RunSpec
+    trajectory_id: str | None
     revision: str | None
     window: int | None
     status: RunStatus
@@ -98,7 +101,12 @@ class Run:
     @property
     def offer(self) -> Offer:
         """What a worker must offer to score this run: of a fine-tuned model, its base."""
-        return Offer(engine=self.engine, model=base_model(self.model), dtype=self.dtype)
+        return progress.offer_of(self.spec)
+
+    @property
+    def queue(self) -> str:
+        """Where its scoring units go."""
+        return progress.scoring_queue(self.spec)
 
     @property
     def active(self) -> bool:
@@ -115,20 +123,26 @@ def create_run(  # one parameter an option
     revision: str | None = None,
     name: str | None = None,
     dry_run: bool = False,
+    checkpoints: Sequence[OwnCheckpoint] = (),
     settings: Settings,
 ) -> tuple[Run, list[Wakeup]]:
     """Start a run on a dataset of the owner; how it is cut into units is fixed now.
 
     Scoring begins at once if the dataset is ready, and after its ingest otherwise. On a dataset that failed the run
-    fails with the same reason. A dry run ends with an estimate instead of scores, and uses no cache.
+    fails with the same reason. A dry run ends with an estimate instead of scores. It uses no cache, nor does a run that
+    needs a trajectory. `checkpoints` are those of the folder `spec.trajectory.checkpoints`, if there is one, in the
+    order of their steps.
 
     Raises:
         NotFound: the owner has no such dataset.
+        InvalidOption: a folder of checkpoints is named, and has none that can be used.
     """
     data = lock_dataset(conn, owner=owner, dataset_id=dataset_id)
     if not dry_run:
         keep_dataset(conn, dataset_id)
-    spec = replace(spec, cache=spec.cache and not dry_run)
+    spec = replace(spec, cache=spec.cache and not dry_run and spec.trajectory is None)
+    named = spec.trajectory is not None and spec.trajectory.checkpoints is not None
+    own = {"checkpoints": stored_checkpoints(checkpoints)} if named else {}
     run_id = new_id("run")
     conn.execute(
         insert(run).values(
@@ -145,6 +159,7 @@ def create_run(  # one parameter an option
             max_attempts=settings.max_attempts,
             cache_snapshot=cast(func.pg_current_snapshot(), Text) if spec.cache else None,
             event_seq=1,
+            **own,
         )
     )
     accepted = {"status": "queued"}
@@ -211,27 +226,28 @@ def newest_run(
     return _run(row)
 
 
-def cancel_run(conn: Connection, *, owner: str, run_id: str) -> Run:
-    """Cancel a run; doing so twice changes nothing.
+def cancel_run(conn: Connection, *, owner: str, run_id: str) -> tuple[Run, list[Wakeup]]:
+    """Cancel a run, and its trajectory if no other run needs that; doing so twice changes nothing.
 
     Raises:
         NotFound: the owner has no such run.
         Conflict: it has already completed or failed.
     """
     get_run(conn, owner=owner, run_id=run_id)
-    progress.stop_run(conn, run_id, "The run was cancelled.")
+    wakeups = stop_run(conn, run_id, "The run was cancelled.")
     now = get_run(conn, owner=owner, run_id=run_id)
     if now.status != "cancelled":
         raise Conflict(f"The run has already {now.status}; it can't be cancelled.")
-    return now
+    return now, wakeups
 
 
 def delete_run(conn: Connection, *, owner: str, run_id: str) -> list[Wakeup]:
     """Hide a run at once, cancel what works on it, and enqueue its removal."""
     get_run(conn, owner=owner, run_id=run_id)
-    progress.stop_run(conn, run_id, "The run was deleted.")
+    wakeups = stop_run(conn, run_id, "The run was deleted.")
+    units.cancel_queued(conn, work.c.run_id == run_id)
     conn.execute(update(run).where(run.c.id == run_id).values(deleted_at=clock()))
-    return units.enqueue(conn, kind="purge", subject=run_id)
+    return [*wakeups, *units.enqueue(conn, kind="purge", subject=run_id)]
 
 
 def adopt_revision(conn: Connection, run_id: str, revision: str, window: int) -> None:
@@ -260,8 +276,10 @@ def waits_for(conn: Connection, run: Run) -> str | None:
     if not run.active:
         return None
     listened = {queue for worker in live_workers(conn) for queue in worker.queues}
-    if run.status == "scoring":
-        if run.offer.queue in listened:
+    if run.status == "training" and run.trajectory_id is not None:
+        return trajectories.waits_for(conn, trajectories.load_trajectory(conn, run.trajectory_id))
+    if run.status == "scoring" and run.queue != QUEUE_IO:
+        if run.queue in listened:
             return None
         return (
             f"No running worker offers {run.offer.model} on {run.engine} in {run.dtype}. Start one with "
@@ -274,7 +292,7 @@ def waits_for(conn: Connection, run: Run) -> str | None:
 
 def _begin(conn: Connection, run_id: str, data: Dataset) -> list[Wakeup]:
     if data.status == "ready":
-        return progress.start_scoring(conn, run_id)
+        return start_run(conn, run_id)
     if data.error is not None:
         progress.fail_run(conn, run_id, data.error)
     elif conn.scalar(_ingest_is_running(data.id)):
@@ -317,7 +335,8 @@ def _run(row: Row[Any]) -> Run:
         owner=row.owner,
         name=row.name,
         dataset_id=row.dataset_id,
-        spec=RunSpec(**row.spec),
+        spec=RunSpec.read(row.spec),
+        trajectory_id=row.trajectory_id,
         revision=row.revision,
         window=row.window,
         status=row.status,

@@ -21,6 +21,9 @@ from winnow.store.owned import check_run
 from winnow.store.tables import score
 from winnow.store.values import Page, page_of, storable
 
+_CLUSTERS = ("cluster", "cluster_in_source")
+"""Columns that scoring leaves alone: a run has clusters when all of its rows have scores."""
+
 _UPSERT = text("""
     INSERT INTO score (run_id, row, score, nll_conditioned, tokens_conditioned, nll_direct, tokens_direct,
                        flags, reason, detail)
@@ -34,6 +37,13 @@ _UPSERT = text("""
         nll_conditioned = excluded.nll_conditioned, tokens_conditioned = excluded.tokens_conditioned,
         nll_direct = excluded.nll_direct, tokens_direct = excluded.tokens_direct,
         flags = excluded.flags, reason = excluded.reason, detail = excluded.detail
+""")
+
+_CLUSTER = text("""
+    UPDATE score SET cluster = found.cluster, cluster_in_source = found.cluster_in_source
+    FROM unnest(CAST(:row AS bigint[]), CAST(:cluster AS integer[]), CAST(:cluster_in_source AS integer[]))
+         AS found (row, cluster, cluster_in_source)
+    WHERE score.run_id = :run_id AND score.row BETWEEN :first AND :last AND score.row = found.row
 """)
 
 _COPY = sql.SQL(
@@ -53,11 +63,27 @@ _CSV_TYPES = pa_csv.ConvertOptions(
 def store_scores(conn: Connection, run_id: str, scores: Sequence[RowScore]) -> None:
     """Insert the scores of some rows, or replace them: a block that is scored twice stands once."""
     columns = [_values(row) for row in scores]
-    names = SCORE_SCHEMA.names
+    names = [name for name in SCORE_SCHEMA.names if name not in _CLUSTERS]
     conn.execute(
         _UPSERT,
         {"run_id": run_id} | {name: [row[name] for row in columns] for name in names},
     )
+
+
+def store_clusters(
+    conn: Connection,
+    run_id: str,
+    *,
+    rows: Sequence[int],
+    cluster: Sequence[int | None],
+    cluster_in_source: Sequence[int | None],
+) -> None:
+    """Note the clusters of some rows of a run that are scored, of at least one; None: in none."""
+    found = {"row": rows, "cluster": cluster, "cluster_in_source": cluster_in_source}
+    lists = {name: list(values) for name, values in found.items()}
+    # Without their bounds every row of the run would be read for some of them.
+    bounds = {"first": min(rows), "last": max(rows)}
+    conn.execute(_CLUSTER, {"run_id": run_id} | bounds | lists)
 
 
 def page_scores(
@@ -133,6 +159,8 @@ def _score(row: Any) -> RowScore:
         flags=unpack_flags(row.flags),
         reason=None if row.reason is None else RejectionReason(row.reason),
         detail=row.detail,
+        cluster=row.cluster,
+        cluster_in_source=row.cluster_in_source,
     )
 
 

@@ -26,13 +26,14 @@ from sqlalchemy import (
 
 from winnow.messages import Wakeup
 from winnow.settings import Settings
-from winnow.store import fine_tune_progress, progress, units
+from winnow.store import fine_tune_progress, progress, trajectory_progress, units
 from winnow.store.clock import clock, seconds
 from winnow.store.dry_runs import drop_records, drop_uploads
 from winnow.store.span_losses import forget_losses
-from winnow.store.tables import fine_tune, idempotency_key, run, work, worker
+from winnow.store.subjects import fail_subject, stopped, tell_retry
+from winnow.store.tables import fine_tune, idempotency_key, run, trajectory, work, worker
+from winnow.store.trajectory_sweep import heal_selections, heal_trajectories
 from winnow.store.values import ErrorInfo
-from winnow.store.work import fail_subject, stopped, tell_retry
 from winnow.store.workers_registry import LIVE_WITHIN_S
 
 REPUBLISH_CAP_S = 300.0
@@ -64,6 +65,8 @@ def sweep(conn: Connection, settings: Settings) -> SweepResult:
     due = _publish_due(conn)
     finalised = _finalise_complete(conn)
     restarted = _restart_idle(conn)
+    healed = heal_trajectories(conn)
+    selecting = heal_selections(conn)
     _forget_old(conn)
     forgotten = forget_losses(conn, days=settings.cache_days)
     dropped = [*drop_uploads(conn), *drop_records(conn)]
@@ -75,10 +78,22 @@ def sweep(conn: Connection, settings: Settings) -> SweepResult:
         "published": len(due),
         "finalised": len(finalised),
         "restarted": len(restarted),
+        "healed": healed.count,
+        "selecting": len(selecting),
         "forgotten": forgotten,
         "dropped": len(dropped),
     }
-    wakeups = [*purges, *expired, *lost, *due, *finalised, *restarted, *dropped]
+    wakeups = [
+        *purges,
+        *expired,
+        *lost,
+        *due,
+        *finalised,
+        *restarted,
+        *healed.wakeups,
+        *selecting,
+        *dropped,
+    ]
     return SweepResult(wakeups=wakeups, counts=counts)
 
 
@@ -91,7 +106,7 @@ def _locked(which: ColumnElement[bool]) -> Select[tuple[int]]:
     return (
         select(work.c.id)
         .where(which)
-        .order_by(work.c.run_id, work.c.fine_tune_id, work.c.id)
+        .order_by(work.c.run_id, work.c.trajectory_id, work.c.fine_tune_id, work.c.id)
         .limit(_BATCH)
         .with_for_update(of=work, skip_locked=True)
     )
@@ -173,8 +188,8 @@ def _idle_worker() -> ColumnElement[bool]:
 
 
 def _publish_due(conn: Connection) -> list[Wakeup]:
-    """Units without a message: those that waited after a failed attempt, and those under the window of their run."""
-    others = and_(units.waiting_unpublished(), work.c.kind != "score")
+    """Units without a message: those that waited after a failed attempt, and those that a window has room for."""
+    others = and_(units.waiting_unpublished(), work.c.kind.not_in(("score", "evaluate")))
     published = units.mark_published(conn, work.c.id.in_(_locked(others)), publishes=1)
     scoring = (
         select(run.c.id)
@@ -186,6 +201,16 @@ def _publish_due(conn: Connection) -> list[Wakeup]:
     )
     for run_id in conn.scalars(scoring).all():
         published += units.publish_window(conn, run_id)
+    evaluated = (
+        select(trajectory.c.id)
+        .where(
+            trajectory.c.status.in_(trajectory_progress.ACTIVE),
+            exists().where(work.c.trajectory_id == trajectory.c.id, units.waiting_unpublished()),
+        )
+        .order_by(trajectory.c.id)
+    )
+    for trajectory_id in conn.scalars(evaluated).all():
+        published += units.publish_evaluation(conn, trajectory_id)
     return published
 
 
@@ -201,7 +226,7 @@ def _finalise_complete(conn: Connection) -> list[Wakeup]:
             ~exists().where(work.c.run_id == run.c.id, work.c.kind == "finalise"),
         )
         .order_by(run.c.id)
-        .with_for_update(of=run, skip_locked=True)
+        .with_for_update(of=run, key_share=True, skip_locked=True)
     )
     return [
         wakeup
@@ -219,7 +244,7 @@ def _restart_idle(conn: Connection) -> list[Wakeup]:
         select(fine_tune.c.id)
         .where(fine_tune.c.status.in_(fine_tune_progress.WORKING), ~open_)
         .order_by(fine_tune.c.id)
-        .with_for_update(skip_locked=True)
+        .with_for_update(key_share=True, skip_locked=True)
     )
     return [
         wakeup
@@ -243,5 +268,7 @@ def _lost_worker(unit: Row[Any]) -> ErrorInfo:
     )
 
 
-def _lock_order(unit: Row[Any]) -> tuple[str, int]:
-    return unit.run_id or unit.fine_tune_id or "", unit.id
+def _lock_order(unit: Row[Any]) -> tuple[bool, str, str, int]:
+    """Datasets, then fine-tunes and trajectories, then runs."""
+    job = unit.trajectory_id or unit.fine_tune_id or ""
+    return unit.run_id is not None, unit.run_id or "", job, unit.id

@@ -104,9 +104,88 @@ rejection = Table(
     Column("detail", Text, nullable=False),
 )
 
+# What a method that watches a proxy learn needs: one fine-tune of it on a whole dataset, and the losses of all rows at
+# its checkpoints. status: queued -> training -> evaluating -> completed, and from each of the first three -> failed |
+# cancelled. One of the user's own checkpoints begins with evaluating. `trajectory_progress.move` is the only place that
+# changes it, and each change is an event.
+trajectory = Table(
+    "trajectory",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("dataset_id", ForeignKey("dataset.id", ondelete="CASCADE"), nullable=False),
+    # What runs must have in common to share it (`trajectory_use`), and the options of the first of them.
+    Column("fingerprint", Text, nullable=False),
+    Column("spec", JSONB, nullable=False),
+    # The model files that training begins with; null until a worker that has them says what they are.
+    Column("revision", Text),
+    Column("window", Integer),
+    Column("status", Text, nullable=False, server_default=text("'queued'")),
+    # How it is cut into units of evaluation, as a run is into units of scoring.
+    Column("blocks_per_unit", Integer, nullable=False),
+    Column("units_in_flight", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("blocks", Integer, nullable=False),
+    # Null until training has settled its number of steps.
+    Column("num_checkpoints", Integer),
+    Column("checkpoints_done", Integer, nullable=False, server_default=_ZERO),
+    # Rows evaluated, over all checkpoints.
+    Column("rows_done", BigInteger, nullable=False, server_default=_ZERO),
+    Column("keep_weights", Boolean, nullable=False, server_default=text("false")),
+    Column("error", JSONB),
+    Column("event_seq", Integer, nullable=False, server_default=_ZERO),
+    _time("created_at", nullable=False),
+    _time("started_at"),
+    _time("finished_at"),
+    _time("deleted_at"),
+    CheckConstraint(
+        "status IN ('queued', 'training', 'evaluating', 'completed', 'failed', 'cancelled')",
+        name="status",
+    ),
+    CheckConstraint("checkpoints_done <= num_checkpoints", name="checkpoints_done"),
+    # However many runs begin at once, they share one fine-tune.
+    Index(
+        "uq_trajectory_fingerprint",
+        "owner",
+        "dataset_id",
+        "fingerprint",
+        unique=True,
+        postgresql_where=text("status NOT IN ('failed', 'cancelled') AND deleted_at IS NULL"),
+    ),
+    Index("ix_trajectory_owner_created", "owner", "created_at", "id"),
+    Index("ix_trajectory_dataset", "dataset_id"),
+    Index(
+        "ix_trajectory_active",
+        "status",
+        postgresql_where=text("status IN ('queued', 'training', 'evaluating')"),
+    ),
+)
+
+# Weights of a trajectory, in the order of their steps. Position 0 is the model before training. `folder` is null there,
+# and where the weights were removed.
+trajectory_checkpoint = Table(
+    "trajectory_checkpoint",
+    metadata,
+    Column("trajectory_id", ForeignKey("trajectory.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", SmallInteger, primary_key=True, autoincrement=False),
+    Column("step", Integer, nullable=False),
+    # Set where an epoch ends.
+    Column("epoch", Integer),
+    # Whether it is one of the evenly spaced ones.
+    Column("point", Boolean, nullable=False),
+    Column("folder", Text),
+    # Counted by the units that are done; nll and num_tokens are sums over all rows that have a loss.
+    Column("blocks_done", Integer, nullable=False, server_default=_ZERO),
+    Column("nll", Double, nullable=False, server_default=_ZERO),
+    Column("num_tokens", BigInteger, nullable=False, server_default=_ZERO),
+    _time("created_at", nullable=False),
+    Index("uq_trajectory_checkpoint_step", "trajectory_id", "step", unique=True),
+)
+
 # status: queued -> ingesting -> scoring -> finalizing -> completed, and from each of the first four -> failed |
-# cancelled. A dry run goes from scoring to completed. `progress.move` is the only place that changes it, and each
-# change is an event.
+# cancelled. A run that needs a trajectory is training between ingesting and scoring. A dry run goes from scoring to
+# completed. `progress.move` is the only place that changes it, and each change is an event.
 run = Table(
     "run",
     metadata,
@@ -116,6 +195,9 @@ run = Table(
     Column("name", Text),
     Column("method", Text, nullable=False),
     Column("spec", JSONB, nullable=False),
+    # Whose losses it reads, from the moment that its dataset is ready; and the user's own checkpoints, if it names any.
+    Column("trajectory_id", ForeignKey("trajectory.id", ondelete="SET NULL")),
+    Column("checkpoints", JSONB),
     # The model files that the run is bound to; null until a worker that has them says what they are.
     Column("revision", Text),
     Column("window", Integer),
@@ -150,17 +232,20 @@ run = Table(
     _time("finished_at"),
     _time("deleted_at"),
     CheckConstraint(
-        "status IN ('queued', 'ingesting', 'scoring', 'finalizing', 'completed', 'failed', 'cancelled')",
+        "status IN ('queued', 'ingesting', 'training', 'scoring', 'finalizing', 'completed', 'failed', 'cancelled')",
         name="status",
     ),
     CheckConstraint("blocks_done <= blocks", name="blocks_done"),
     Index("ix_run_owner_created", "owner", "created_at", "id"),
     Index("ix_run_dataset", "dataset_id"),
+    Index("ix_run_trajectory", "trajectory_id"),
     Index("ix_run_dry", "finished_at", postgresql_where=text("dry_run AND deleted_at IS NULL")),
     Index(
         "ix_run_active",
         "status",
-        postgresql_where=text("status IN ('queued', 'ingesting', 'scoring', 'finalizing')"),
+        postgresql_where=text(
+            "status IN ('queued', 'ingesting', 'training', 'scoring', 'finalizing')"
+        ),
     ),
 )
 
@@ -179,8 +264,29 @@ score = Table(
     Column("flags", SmallInteger, nullable=False, server_default=_ZERO),
     Column("reason", Text),
     Column("detail", Text),
+    # Found when all rows have their score; null where the run has no clusters, and in rows that are in none.
+    Column("cluster", Integer),
+    Column("cluster_in_source", Integer),
     CheckConstraint("(score IS NULL) <> (reason IS NULL)", name="score_or_reason"),
     CheckConstraint("score <> 'NaN'", name="score_is_a_number"),
+)
+
+# Rows of a run that took work to select, one row for every request. status: queued -> done | failed; one that failed
+# goes back to queued when it is asked for again after a while.
+selection = Table(
+    "selection",
+    metadata,
+    Column("run_id", ForeignKey("run.id", ondelete="CASCADE"), primary_key=True),
+    # Equal requests have equal keys.
+    Column("key", Text, primary_key=True),
+    Column("request", JSONB, nullable=False),
+    Column("status", Text, nullable=False, server_default=text("'queued'")),
+    Column("result", JSONB),
+    Column("error", JSONB),
+    _time("created_at", nullable=False),
+    _time("finished_at"),
+    CheckConstraint("status IN ('queued', 'done', 'failed')", name="status"),
+    Index("ix_selection_queued", "run_id", postgresql_where=text("status = 'queued'")),
 )
 
 # Losses of spans that runs of an owner have computed. They belong to no dataset: the key is a hash of token ids
@@ -224,6 +330,8 @@ fine_tune = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("owner", Text, nullable=False),
+    # Set on the training of a trajectory, which nobody sees as a job.
+    Column("trajectory_id", ForeignKey("trajectory.id", ondelete="CASCADE")),
     Column("spec", JSONB, nullable=False),
     Column("training_file", Text, nullable=False),
     Column("validation_file", Text),
@@ -255,6 +363,7 @@ fine_tune = Table(
     ),
     Index("ix_fine_tune_owner_created", "owner", "created_at", "id"),
     Index("uq_fine_tune_model", "fine_tuned_model", unique=True),
+    Index("uq_fine_tune_trajectory", "trajectory_id", unique=True),
 )
 
 # Where a fine-tune can go on. `folder` is null once the files were removed: only the newest are kept.
@@ -279,12 +388,16 @@ work = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("kind", Text, nullable=False),
-    # What the unit is about: a dataset, a run or a fine-tune. A purge outlives it, hence the foreign keys are null
-    # there.
+    # What the unit is about: a dataset, a run, a fine-tune, a trajectory, or the key of a selection. A purge may
+    # outlive it, hence the foreign keys are null there.
     Column("subject", Text, nullable=False),
     Column("dataset_id", ForeignKey("dataset.id", ondelete="CASCADE")),
     Column("run_id", ForeignKey("run.id", ondelete="CASCADE")),
     Column("fine_tune_id", ForeignKey("fine_tune.id", ondelete="CASCADE")),
+    # Of evaluation, of the training of a trajectory, and of the purge of what it leaves; and which checkpoint to
+    # evaluate.
+    Column("trajectory_id", ForeignKey("trajectory.id", ondelete="CASCADE")),
+    Column("checkpoint", SmallInteger),
     Column("first_block", Integer, nullable=False, server_default=_ZERO),
     Column("num_blocks", Integer, nullable=False, server_default=_ZERO),
     Column("queue", Text, nullable=False),
@@ -314,6 +427,21 @@ work = Table(
         unique=True,
         postgresql_where=text("kind = 'score'"),
     ),
+    Index(
+        "uq_work_evaluate_block",
+        "trajectory_id",
+        "checkpoint",
+        "first_block",
+        unique=True,
+        postgresql_where=text("kind = 'evaluate'"),
+    ),
+    Index(
+        "uq_work_select",
+        "run_id",
+        "subject",
+        unique=True,
+        postgresql_where=text("kind = 'select' AND state IN ('queued', 'running')"),
+    ),
     # However many units think that they were the last, one finalise is made.
     Index("uq_work_finalise", "run_id", unique=True, postgresql_where=text("kind = 'finalise'")),
     Index("uq_work_purge", "subject", unique=True, postgresql_where=text("kind = 'purge'")),
@@ -331,12 +459,13 @@ work = Table(
         postgresql_where=text("state IN ('queued', 'running')"),
     ),
     Index("ix_work_run", "run_id", "state"),
+    Index("ix_work_trajectory", "trajectory_id", "state"),
     Index("ix_work_dataset", "dataset_id"),
     Index("ix_work_lease", "lease_expires_at", postgresql_where=text("state = 'running'")),
     Index("ix_work_queued", "published_at", postgresql_where=text("state = 'queued'")),
 )
 
-# Numbered per subject without a gap, by the subject's own counter (run.event_seq, fine_tune.event_seq).
+# Numbered per subject without a gap, by the subject's own counter (run.event_seq, and so on).
 event = Table(
     "event",
     metadata,

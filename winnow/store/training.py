@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, func, select, update
+from sqlalchemy import Connection, Integer, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from winnow.messages import Wakeup
 from winnow.store import fine_tune_progress as progress
+from winnow.store import trajectory_progress
 from winnow.store.clock import clock, seconds
 from winnow.store.files import create_file, new_file_id
 from winnow.store.fine_tune_progress import NewEvent
@@ -74,9 +75,12 @@ def finish_prepare(
     Raises:
         LeaseLost: someone else took the unit over.
     """
-    close(conn, claim, "done", rows_done=rows, finished_at=clock())
+    unit = close(conn, claim, "done", rows_done=rows, finished_at=clock())
     known = {"rows": rows, "provenance": dict(provenance)}
-    return progress.finish_validating(conn, claim.subject, events, **known)
+    wakeups = progress.finish_validating(conn, claim.subject, events, **known)
+    if unit.trajectory_id is not None and events:
+        trajectory_progress.tell(conn, unit.trajectory_id, events)
+    return wakeups
 
 
 def kept_checkpoints(conn: Connection, fine_tune_id: str) -> list[SavedCheckpoint]:
@@ -124,7 +128,9 @@ def record_plan(
         LeaseLost: someone else took the unit over.
     """
     settled = {"hyperparameters": dict(hyperparameters), "provenance": dict(provenance)}
-    _record(conn, claim, events, total_steps=total_steps, **settled)
+    unit = _record(conn, claim, events, total_steps=total_steps, **settled)
+    if unit.trajectory_id is not None:
+        trajectory_progress.plan(conn, unit.trajectory_id, total_steps=total_steps)
 
 
 def record_steps(
@@ -228,10 +234,13 @@ def finish_train(
     return wakeups
 
 
-def _record(conn: Connection, claim: Claim, events: Sequence[NewEvent], **values: Any) -> None:
-    hold(conn, claim)
+def _record(conn: Connection, claim: Claim, events: Sequence[NewEvent], **values: Any) -> Row[Any]:
+    unit = hold(conn, claim)
     _go_on(conn, claim)
     progress.tell(conn, claim.subject, events, **values)
+    if unit.trajectory_id is not None and events:
+        trajectory_progress.tell(conn, unit.trajectory_id, events)
+    return unit
 
 
 def _go_on(conn: Connection, claim: Claim) -> None:

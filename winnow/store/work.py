@@ -12,23 +12,34 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
 from winnow.errors import LeaseLost
 from winnow.estimate import Estimate
 from winnow.messages import Wakeup
 from winnow.records.example import Rejection
 from winnow.scores import RowScore
-from winnow.store import fine_tune_progress, progress, units
+from winnow.store import progress, units
 from winnow.store.clock import clock, seconds
-from winnow.store.events import add_event
 from winnow.store.purge import remove_rows
 from winnow.store.scores import store_scores
 from winnow.store.span_losses import NO_CACHE, CacheUse, keep_losses
-from winnow.store.tables import dataset, fine_tune, rejection, run, work
+from winnow.store.subjects import fail_subject, note_start, publish_next, stopped, tell_retry
+from winnow.store.tables import dataset, rejection, run, work
+from winnow.store.trajectory_use import start_run
 from winnow.store.values import ErrorInfo, storable
 
-Kind = Literal["ingest", "score", "estimate", "finalise", "prepare", "train", "purge"]
+Kind = Literal[
+    "ingest",
+    "score",
+    "estimate",
+    "finalise",
+    "select",
+    "prepare",
+    "train",
+    "evaluate",
+    "purge",
+]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 BACKOFF_BASE_S = 1.0
@@ -40,11 +51,17 @@ _REJECTION_BATCH = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A unit that this worker holds until its lease runs out; `subject` is the id of what it is for."""
+    """A unit that this worker holds until its lease runs out.
+
+    `subject` is the id of what it is for; of a selection, its key. `checkpoint` is the position to evaluate.
+    """
 
     work_id: int
     kind: Kind
     subject: str
+    run_id: str | None
+    trajectory_id: str | None
+    checkpoint: int | None
     first_block: int
     num_blocks: int
     attempt: int
@@ -83,11 +100,14 @@ def claim(
     ).one_or_none()
     if row is None:
         return None
-    _note_start(conn, row)
+    note_start(conn, row)
     return Claim(
         work_id=row.id,
         kind=row.kind,
         subject=row.subject,
+        run_id=row.run_id,
+        trajectory_id=row.trajectory_id,
+        checkpoint=row.checkpoint,
         first_block=row.first_block,
         num_blocks=row.num_blocks,
         attempt=row.attempt,
@@ -180,7 +200,7 @@ def fail_attempt(
     )
     told = f"Attempt {attempt} of {claim.max_attempts} at {row.kind} work failed: {error.message}"
     tell_retry(conn, row, told, attempt=attempt, in_s=delay_s)
-    return [] if row.kind != "score" else units.publish_window(conn, row.run_id)
+    return publish_next(conn, row)
 
 
 def finish_ingest(  # the facts of a dataset
@@ -214,7 +234,7 @@ def finish_ingest(  # the facts of a dataset
     )
     _store_rejections(conn, row.dataset_id, rejections)
     waiting = progress.runs_waiting_for(conn, row.dataset_id)
-    return [wakeup for run_id in waiting for wakeup in progress.start_scoring(conn, run_id)]
+    return [wakeup for run_id in waiting for wakeup in start_run(conn, run_id)]
 
 
 def finish_score(
@@ -275,48 +295,11 @@ def finish_purge(conn: Connection, claim: Claim) -> None:
     remove_rows(conn, row.subject)
 
 
-def tell_retry(conn: Connection, unit: Row[Any], message: str, **data: Any) -> None:
-    """Tell those who follow the run or fine-tune of a unit that it is tried again."""
-    if unit.run_id is not None:
-        add_event(conn, unit.run_id, "run.retry", message, data)
-    elif unit.fine_tune_id is not None:
-        fine_tune_progress.tell(conn, unit.fine_tune_id, [("fine_tune.retry", message, data)])
-
-
-def fail_subject(conn: Connection, unit: Row[Any], error: ErrorInfo) -> list[Wakeup]:
-    """Fail what a failed unit was for: its run, its fine-tune, or its dataset and the runs that wait for it."""
-    if unit.run_id is not None:
-        progress.fail_run(conn, unit.run_id, error)
-    elif unit.fine_tune_id is not None:
-        return fine_tune_progress.fail(conn, unit.fine_tune_id, error)
-    elif unit.dataset_id is not None:
-        conn.execute(
-            update(dataset)
-            .where(dataset.c.id == unit.dataset_id)
-            .values(status="failed", error=error.as_dict())
-        )
-        for run_id in progress.runs_waiting_for(conn, unit.dataset_id):
-            progress.fail_run(conn, run_id, error)
-    return []
-
-
 def _held(claim: Claim) -> Any:
     return and_(
         work.c.id == claim.work_id,
         work.c.state == "running",
         work.c.lease_token == claim.lease_token,
-    )
-
-
-def stopped() -> ColumnElement[bool]:
-    """What a unit is for was cancelled, paused or deleted, or has failed: nobody should work on it."""
-    return or_(
-        exists().where(run.c.id == work.c.run_id, run.c.status.in_(progress.STOPPED)),
-        exists().where(
-            fine_tune.c.id == work.c.fine_tune_id,
-            fine_tune.c.status.in_(fine_tune_progress.STOPPED),
-        ),
-        exists().where(dataset.c.id == work.c.dataset_id, dataset.c.deleted_at.is_not(None)),
     )
 
 
@@ -335,19 +318,6 @@ def close(conn: Connection, claim: Claim, state: State, **values: Any) -> Row[An
     if row is None:
         raise LeaseLost
     return row
-
-
-def _note_start(conn: Connection, unit: Row[Any]) -> None:
-    if unit.kind == "score":
-        first = (run.c.id == unit.run_id) & run.c.scoring_at.is_(None)
-        conn.execute(update(run).where(first).values(scoring_at=clock()))
-    elif unit.kind == "train":
-        fine_tune_progress.move(conn, unit.fine_tune_id, "running", "Training begins.")
-    elif unit.kind == "ingest":
-        # A run that is being created on this dataset either is seen here, or sees this claim.
-        conn.execute(select(dataset.c.id).where(dataset.c.id == unit.dataset_id).with_for_update())
-        for run_id in progress.runs_waiting_for(conn, unit.dataset_id):
-            progress.move(conn, run_id, "ingesting", "The dataset is being read.")
 
 
 def _counted(unit: Row[Any], scores: Sequence[RowScore], use: CacheUse) -> Any:
