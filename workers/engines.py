@@ -1,4 +1,4 @@
-"""The engine of this worker process: loaded once, kept while units need the same."""
+"""The engine and the embedder of this worker process: loaded once, kept while units need the same."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 import structlog
 
 from winnow.errors import WinnowError
-from winnow.proxy.engine import Engine
-from winnow.spec import RunSpec
+from winnow.proxy.engine import Embedder, Engine
+from winnow.spec import PROXY_EMBEDDINGS, RunSpec
 
 log = structlog.get_logger()
 
@@ -50,3 +50,29 @@ class EngineCache:
                 log.warning("engine not loaded ahead", model=spec.model, error=str(error))
 
         threading.Thread(target=load, name="warm-up", daemon=True).start()
+
+
+class EmbedderCache:
+    """Holds one model that does nothing but embed; a proxy that embeds is held as an engine."""
+
+    def __init__(self, load: Callable[[RunSpec, Engine], Embedder]) -> None:
+        self._load = load
+        self._name: str | None = None
+        self._embedder: Embedder | None = None
+
+    def get(self, spec: RunSpec, engine: Engine) -> Embedder:
+        """What embeds the rows of a run, whose engine is `engine`.
+
+        Raises:
+            InvalidOption: its engine does not embed.
+            ModelError: the model is missing or unsafe.
+            DependencyMissing: what it needs is not installed here.
+        """
+        if spec.embeddings == PROXY_EMBEDDINGS:
+            return self._load(spec, engine)
+        if self._embedder is None or spec.embeddings != self._name:
+            self._embedder = None
+            log.info("embedder loads", model=spec.embeddings)
+            self._embedder = self._load(spec, engine)
+            self._name = spec.embeddings
+        return self._embedder

@@ -5,6 +5,8 @@
     store    the result, file by file and as one archive
     finish   one transaction: the files are the owner's, the job has succeeded
 
+That of a trajectory has no result: what it keeps is stored as it comes (`workers.kept`), and evaluated meanwhile.
+
 Only words of the training process and bytes that move count as progress; a cancel, a pause and a stop of this worker
 are heard within a second beside them. Whatever ends the attempt, no process and no folder is left on this machine. Blob
 folders bear the token of the lease, so of two workers that both believe they train the job neither writes into the
@@ -22,10 +24,11 @@ from typing import Any
 import structlog
 
 from winnow.errors import RevisionMismatch
-from winnow.messages import Wakeup
+from winnow.messages import Publish, Wakeup
 from winnow.proxy.models import revision
 from winnow.settings import Settings
 from winnow.store.blobs import Blobs
+from winnow.store.evaluation import finish_trajectory_training
 from winnow.store.fine_tunes import FineTune, load_fine_tune
 from winnow.store.session import Connection, Database
 from winnow.store.training import (
@@ -36,7 +39,9 @@ from winnow.store.training import (
     kept_checkpoints,
     told_so_far,
 )
+from winnow.store.trajectories import load_trajectory
 from winnow.store.work import Claim
+from winnow.training.events import Done
 from winnow.training.job import (
     CHECKPOINTS,
     RESULT,
@@ -48,6 +53,7 @@ from winnow.training.job import (
 from winnow.training.names import fine_tuned_name
 from winnow.training.process import TrainingProcess
 from workers.fine_tuned import ModelFiles
+from workers.kept import KeptWeights
 from workers.lease import Lease
 from workers.prepare import data_folder
 from workers.scratch import scratch
@@ -76,6 +82,7 @@ class TrainHandler:
     database: Database
     blobs: Blobs
     models: ModelFiles
+    publish: Publish
     threads: int
 
     def __call__(self, claimed: Claim, lease: Lease) -> Finish:
@@ -120,12 +127,15 @@ class TrainHandler:
                 told=told,
                 resumed_from=checkpoint,
                 provenance=provenance,
+                weights=self._weights(job, claimed, provenance[BASE_REVISION]),
             )
             processes = job.spec.processes
             with TrainingProcess.start(
                 folder, processes=processes, threads=self.threads
             ) as training:
                 done = training_log.follow(training)
+            if job.trajectory_id is not None:
+                return _finish_trajectory(claimed, done)
             result = f"fine_tunes/{job.id}/result/{claimed.lease_token[:8]}"
             files = self._store_result(folder / RESULT, result, job, lease)
 
@@ -141,6 +151,19 @@ class TrainHandler:
             )
 
         return finish
+
+    def _weights(self, job: FineTune, claimed: Claim, base_revision: str) -> KeptWeights | None:
+        if job.trajectory_id is None:
+            return None
+        with self.database.transaction() as connection:
+            trajectory = load_trajectory(connection, job.trajectory_id)
+        return KeptWeights(
+            blobs=self.blobs,
+            publish=self.publish,
+            claim=claimed,
+            trajectory=trajectory,
+            revision=base_revision,
+        )
 
     def _restore(
         self, folder: Path, kept: Sequence[SavedCheckpoint], claimed: Claim, on_piece: OnPiece
@@ -189,6 +212,15 @@ class TrainHandler:
             ResultFile(filename=name, size_bytes=one.size_bytes, sha256=one.sha256, blob=one.blob)
             for name, one in stored.items()
         ]
+
+
+def _finish_trajectory(claimed: Claim, done: Done) -> Finish:
+    def finish(connection: Connection) -> Sequence[Wakeup]:
+        return finish_trajectory_training(
+            connection, claimed, trained_tokens=done.trained_tokens, metrics=done.metrics
+        )
+
+    return finish
 
 
 def _check_base(job: FineTune, provenance: Mapping[str, Any]) -> None:

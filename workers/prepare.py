@@ -24,6 +24,7 @@ from winnow.store.values import storable
 from winnow.store.work import Claim
 from winnow.training.job import TRAIN_FILE, VALIDATION_FILE, write_examples
 from workers.lease import Lease
+from workers.patience import patiently
 from workers.scratch import scratch
 from workers.training_data import DataSource
 from workers.transfer import upload
@@ -72,7 +73,8 @@ class PrepareHandler:
             max_record_bytes=self.settings.max_record_bytes,
         )
         try:
-            data = source.open(getattr(job, param), owner=job.owner)
+            name = getattr(job, param)
+            data = patiently(lease, lambda: source.open(name, owner=job.owner))
             sieve = _Sieve(lease)
             rows = write_examples(path, sieve.examples(data.outcomes))
             if rows == 0:
@@ -86,7 +88,7 @@ class PrepareHandler:
         return _LaidReady(
             rows=rows,
             provenance=provenance | sieve.provenance(),
-            warnings=sieve.warnings(param),
+            warnings=sieve.warnings(param if job.trajectory_id is None else "the dataset"),
         )
 
 
@@ -129,11 +131,11 @@ class _Sieve:
             return {}
         return {"rows left out": self._by_reason(), "first left out": storable(self.first.detail)}
 
-    def warnings(self, param: str) -> list[NewEvent]:
+    def warnings(self, whose: str) -> list[NewEvent]:
         if self.first is None:
             return []
         message = (
-            f"{self.reasons.total()} of {self.num_read} rows of {param} are left out: {self._by_reason()}. "
+            f"{self.reasons.total()} of {self.num_read} rows of {whose} are left out: {self._by_reason()}. "
             f"The first: {self.first.detail}"
         )
         return [("fine_tune.warning", message, {"rejected_by_reason": dict(self.reasons)})]

@@ -10,9 +10,12 @@ from winnow.messages import Wakeup
 from winnow.store.blobs import Blobs
 from winnow.store.files import blob_of
 from winnow.store.fine_tunes import FineTune, load_fine_tune
-from winnow.store.purge import in_use, run_ids_of
+from winnow.store.purge import in_use, run_ids_of, training_ids_of, trajectory_ids_of
 from winnow.store.session import Connection, Database
+from winnow.store.trajectories import load_checkpoints
+from winnow.store.trajectory_progress import NAME_JOINT
 from winnow.store.work import Claim, finish_purge
+from workers.checkpoints import CheckpointFiles
 from workers.lease import Lease
 from workers.policy import InUse
 from workers.unit import Finish
@@ -20,13 +23,15 @@ from workers.unit import Finish
 
 @dataclass(frozen=True, kw_only=True)
 class PurgeHandler:
-    """Deletes the blobs of a dataset and its runs, of one run, of a file, or of a fine-tune that is over.
+    """Deletes the blobs of a dataset and what was made of it, of one run, of a file, or of what is over and left some.
 
-    Of a fine-tune its result is kept: it goes away file by file, when its owner deletes them.
+    Of a fine-tune its result is kept: it goes away file by file, when its owner deletes them. Of a trajectory that did
+    not complete nothing is, of a checkpoint that is evaluated its weights are not.
     """
 
     database: Database
     blobs: Blobs
+    checkpoints: CheckpointFiles
 
     def __call__(self, claimed: Claim, lease: Lease) -> Finish:
         """Delete the files; finishing the unit removes the rows, which say what files there are.
@@ -38,6 +43,7 @@ class PurgeHandler:
             if in_use(connection, claimed.subject):
                 raise InUse(f"a worker still works on {claimed.subject}")
             paths = self._paths(connection, claimed.subject)
+        self.checkpoints.remove(claimed.subject)
         for path in paths:
             self.blobs.delete_tree(path)
             lease.progress(0)
@@ -52,19 +58,40 @@ class PurgeHandler:
         prefix = re.split("[_-]", subject, maxsplit=1)[0]
         match prefix:
             case "ds":
-                runs = run_ids_of(connection, subject)
-                return [f"datasets/{subject}", *(f"runs/{run_id}" for run_id in runs)]
+                return [
+                    f"datasets/{subject}",
+                    *(f"runs/{run_id}" for run_id in run_ids_of(connection, subject)),
+                    *(f"trajectories/{id_}" for id_ in trajectory_ids_of(connection, subject)),
+                    *(f"fine_tunes/{id_}" for id_ in training_ids_of(connection, subject)),
+                ]
             case "run":
                 return [f"runs/{subject}"]
             case "file":
                 blob = blob_of(connection, subject)
                 return [f"files/{subject}", *([] if blob is None else [blob])]
+            case "traj":
+                return self._of_trajectory(connection, subject)
             case _:
-                return self._leftovers(load_fine_tune(connection, subject))
+                return self._leftovers(connection, load_fine_tune(connection, subject))
 
-    def _leftovers(self, job: FineTune) -> list[str]:
-        """What only the training needed, and results of workers that were too slow."""
+    def _of_trajectory(self, connection: Connection, subject: str) -> list[str]:
+        """All of it, or the weights of one checkpoint."""
+        trajectory_id, _, position = subject.partition(NAME_JOINT)
+        if not position:
+            return [f"trajectories/{trajectory_id}"]
+        folder = load_checkpoints(connection, trajectory_id)[int(position)].folder
+        return [] if folder is None else [folder]
+
+    def _leftovers(self, connection: Connection, job: FineTune) -> list[str]:
+        """What only the training needed, and what workers that were too slow have stored."""
         folder = f"fine_tunes/{job.id}"
         results = [f"{folder}/result/{name}" for name in self.blobs.names(f"{folder}/result")]
         unused = [result for result in results if result != job.result]
+        if job.trajectory_id is not None:
+            unused += self._unrecorded(connection, job.trajectory_id)
         return [f"{folder}/data", f"{folder}/checkpoints", *unused]
+
+    def _unrecorded(self, connection: Connection, trajectory_id: str) -> list[str]:
+        kept = {one.folder for one in load_checkpoints(connection, trajectory_id)}
+        root = f"trajectories/{trajectory_id}/weights"
+        return [f"{root}/{name}" for name in self.blobs.names(root) if f"{root}/{name}" not in kept]

@@ -14,7 +14,9 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, get_args
 
 import structlog
@@ -22,17 +24,19 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
 from winnow.errors import ConfigurationError, DependencyMissing, InvalidOption
-from winnow.messages import QUEUE_SCORE, QUEUE_TRAIN, QUEUES, Offer
+from winnow.messages import QUEUE_SCORE, QUEUE_TRAIN, QUEUES, Offer, Publish
 from winnow.proxy.engine import Engine
-from winnow.proxy.loading import check_engine, load_engine
+from winnow.proxy.loading import check_engine, load_embedder, load_engine
 from winnow.settings import Settings
 from winnow.spec import Dtype, EngineName, RunSpec
 from winnow.store.blobs import Blobs
 from winnow.store.session import Database
 from winnow.training.names import is_fine_tuned
 from workers.app import make_app
-from workers.engines import EngineCache
+from workers.checkpoints import CheckpointFiles, is_checkpoint
+from workers.engines import EmbedderCache, EngineCache
 from workers.estimate import EstimateHandler
+from workers.evaluate import EvaluateHandler
 from workers.finalise import FinaliseHandler
 from workers.fine_tune import TrainHandler
 from workers.fine_tuned import ModelFiles
@@ -44,6 +48,7 @@ from workers.publisher import make_publisher
 from workers.purge import PurgeHandler
 from workers.score import ScoreHandler
 from workers.scratch import remove_abandoned
+from workers.select import SelectHandler
 from workers.tasks import register_run_work
 from workers.unit import Handler, UnitRunner
 
@@ -88,10 +93,13 @@ def run_worker(
         engines = EngineCache(load or engine_loader(settings, database, num_threads))
         if offers:
             engines.warm_up(default_spec(settings))
+        publish = make_publisher(app)
         runner = UnitRunner(
             database=database,
-            publish=make_publisher(app),
-            handlers=make_handlers(settings, database, engines, threads=num_threads),
+            publish=publish,
+            handlers=make_handlers(
+                settings, database, engines, publish=publish, threads=num_threads
+            ),
             worker_id=worker_id,
             queues=frozenset(names),
             lease_s=settings.lease_s,
@@ -105,21 +113,38 @@ def run_worker(
 
 
 def make_handlers(
-    settings: Settings, database: Database, engines: EngineCache, *, threads: int = 1
+    settings: Settings,
+    database: Database,
+    engines: EngineCache,
+    *,
+    publish: Publish = lambda _: None,
+    threads: int = 1,
 ) -> Mapping[str, Handler]:
-    """One handler for each kind of work."""
+    """One handler for each kind of work.
+
+    `publish` sends what a unit sets going before it is finished; what is not sent the sweeper sends.
+    """
     blobs = Blobs(_required(settings.blob_url))
     models = model_files(settings, database)
+    checkpoints = checkpoint_files(settings, database)
+    embedders = EmbedderCache(partial(load_embedder, settings=settings))
     return {
         "ingest": IngestHandler(settings=settings, database=database, blobs=blobs),
-        "score": ScoreHandler(database=database, blobs=blobs, engines=engines),
+        "score": ScoreHandler(database=database, blobs=blobs, engines=engines, embedders=embedders),
+        "evaluate": EvaluateHandler(database=database, blobs=blobs, engines=engines),
         "estimate": EstimateHandler(database=database, blobs=blobs, engines=engines),
         "finalise": FinaliseHandler(database=database, blobs=blobs),
+        "select": SelectHandler(database=database, blobs=blobs),
         "prepare": PrepareHandler(settings=settings, database=database, blobs=blobs),
         "train": TrainHandler(
-            settings=settings, database=database, blobs=blobs, models=models, threads=threads
+            settings=settings,
+            database=database,
+            blobs=blobs,
+            models=models,
+            publish=publish,
+            threads=threads,
         ),
-        "purge": PurgeHandler(database=database, blobs=blobs),
+        "purge": PurgeHandler(database=database, blobs=blobs, checkpoints=checkpoints),
     }
 
 
@@ -127,6 +152,14 @@ def model_files(settings: Settings, database: Database) -> ModelFiles:
     """Where this worker finds the files of a model."""
     blobs = Blobs(_required(settings.blob_url))
     return ModelFiles(database=database, blobs=blobs, root=settings.work_folder / "models")
+
+
+def checkpoint_files(settings: Settings, database: Database) -> CheckpointFiles:
+    """Where this worker finds the weights of a checkpoint."""
+    blobs = Blobs(_required(settings.blob_url))
+    return CheckpointFiles(
+        database=database, blobs=blobs, root=settings.work_folder / "trajectories"
+    )
 
 
 def check_trainer(queues: Sequence[str]) -> None:
@@ -187,11 +220,19 @@ def engine_loader(
 ) -> Callable[[RunSpec], Engine]:
     """Loads engines as this worker can run them; a model framework is imported when the first one is needed."""
     models = model_files(settings, database)
+    checkpoints = checkpoint_files(settings, database)
 
     def load(spec: RunSpec) -> Engine:
+        if is_checkpoint(spec.model):
+            with checkpoints.fetched(spec.model) as folder:
+                return load_from(folder, spec)
         if is_fine_tuned(spec.model):
-            spec = replace(spec, model=str(models.folder(spec.model)))
+            return load_from(models.folder(spec.model), spec)
         return load_engine(spec, settings=settings, threads=num_threads)
+
+    def load_from(folder: Path, spec: RunSpec) -> Engine:
+        named = replace(spec, model=str(folder))
+        return load_engine(named, settings=settings, threads=num_threads)
 
     return load
 

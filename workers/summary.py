@@ -16,11 +16,13 @@ import pyarrow.compute as pc
 
 from winnow.records.example import Flag
 from winnow.scores import FLAG_BITS, SCORE_DECIMALS
+from winnow.spec import Method
 
 QUANTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
 """In percent."""
 
 FOREIGN_TEMPLATE_SHARE = 0.5
+NOT_LEARNING_SHARE = 0.1
 MANY_REJECTED_SHARE = 0.01
 
 
@@ -53,8 +55,8 @@ class Summary:
         """Rows without a score."""
         return self.reasons.total()
 
-    def as_dict(self) -> dict[str, Any]:
-        """The summary as it is stored with the run."""
+    def as_dict(self, method: Method = "ifd") -> dict[str, Any]:
+        """The summary as it is stored with the run. A score of 1 means something to IFD alone."""
         scores = np.concatenate([np.empty(0), *self._scores])
         return {
             "rows": self.num_rows,
@@ -63,7 +65,9 @@ class Summary:
             "rejected_by_reason": dict(sorted(self.reasons.items())),
             "flagged": {flag.value: count for flag, count in self.flags.items() if count},
             "quantiles": _quantiles(scores),
-            "share_at_least_1": _share(int(np.count_nonzero(scores >= 1)), len(scores)),
+            "share_at_least_1": _share(int(np.count_nonzero(scores >= 1)), len(scores))
+            if method == "ifd"
+            else None,
             "share_truncated": _share(self.flags[Flag.TRUNCATED], len(scores)),
             "mean_loss_conditioned": _share(self.nats["conditioned"], self.tokens["conditioned"]),
             "mean_loss_direct": _share(self.nats["direct"], self.tokens["direct"]),
@@ -80,6 +84,13 @@ def warnings(summary: dict[str, Any]) -> list[str]:
         found.append(
             f"{at_least_1:.0%} of the scored rows have a score of 1 or more, where the prompt does not help: the "
             "template may be foreign to the model, or prompts and answers do not belong together."
+        )
+    unlearned = _share(summary["flagged"].get(Flag.UNLEARNED, 0), summary["scored"])
+    if unlearned is not None and unlearned > NOT_LEARNING_SHARE:
+        found.append(
+            f"The proxy did not learn: {unlearned:.0%} of the scored rows are harder for it after training than "
+            "before. Give it another learning_rate or more n_epochs; subsets leave such rows out unless "
+            "include_unlearned asks for them."
         )
     rejected = _share(summary["rejected"], summary["rows"])
     if rejected is not None and rejected > MANY_REJECTED_SHARE:

@@ -1,4 +1,9 @@
-"""What a fine-tune trains on, row by row, and where it comes from: an uploaded file, or a subset of scored data."""
+"""What a fine-tune trains on, row by row, and where it comes from.
+
+file-...            an uploaded file
+subset:run_...?...  a part of scored data
+dataset:ds_...      a whole dataset, to train a trajectory on
+"""
 
 from __future__ import annotations
 
@@ -12,14 +17,15 @@ from winnow.errors import InvalidOption
 from winnow.records.blocks import BlockReader
 from winnow.records.example import BLOCK_ROWS, Example, Rejection
 from winnow.records.readers import read_records
-from winnow.scores import ScoreTable
-from winnow.selection.ratio import Rows, select
+from winnow.selection.ratio import Rows
 from winnow.selection.reference import SCHEME, SubsetReference
 from winnow.store.blobs import Blobs
-from winnow.store.datasets import load_dataset
+from winnow.store.datasets import get_dataset, load_dataset
 from winnow.store.files import get_file
+from winnow.store.fine_tunes import DATASET_PREFIX
 from winnow.store.runs import get_run
 from winnow.store.session import Database
+from workers.subset import select_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +48,13 @@ class DataSource:
         """The data that is named.
 
         Raises:
-            NotFound: the owner has no such file or run.
+            NotFound: the owner has no such file, run or dataset.
             InvalidOption: it names no subset, or one of a run that has no scores.
         """
         if name.startswith(SCHEME):
             return self._subset(SubsetReference.parse(name), owner)
+        if name.startswith(DATASET_PREFIX):
+            return self._dataset(name.removeprefix(DATASET_PREFIX), owner)
         with self.database.transaction() as connection:
             file = get_file(connection, owner=owner, file_id=name)
         provenance = {
@@ -70,11 +78,8 @@ class DataSource:
                 f"The run {run.id} is {run.status}, and only a completed run has subsets. Wait until it is, or name "
                 "another."
             )
-        reader = BlockReader(*self.blobs.folder(f"datasets/{dataset.id}/rows"))
         selection = reference.selection(run.method)
-        with self.blobs.open_read(f"runs/{run.id}/scores.parquet") as file:
-            scores = ScoreTable.read(file, columns=selection.columns)
-        selected = select(scores, selection, sources=reader.sources)
+        selected = select_rows(self.blobs, run, selection)
         asked = {name: value for name, value in selection.as_dict().items() if value is not None}
         provenance = {
             "dataset": dataset.id,
@@ -88,7 +93,23 @@ class DataSource:
             "rows selected": len(selected.rows),
             "selection": ", ".join(f"{name}={value}" for name, value in asked.items()),
         }
-        return TrainingData(outcomes=_rows(reader, selected.rows), provenance=provenance)
+        outcomes = _rows(self._reader(dataset.id), selected.rows)
+        return TrainingData(outcomes=outcomes, provenance=provenance)
+
+    def _dataset(self, dataset_id: str, owner: str) -> TrainingData:
+        with self.database.transaction() as connection:
+            dataset = get_dataset(connection, owner=owner, dataset_id=dataset_id)
+        reader = self._reader(dataset.id)
+        outcomes = (one for block in range(reader.num_blocks) for one in reader.outcomes(block))
+        provenance = {
+            "dataset": dataset.id,
+            "dataset name": dataset.name,
+            "dataset sha256": dataset.sha256,
+        }
+        return TrainingData(outcomes=outcomes, provenance=provenance)
+
+    def _reader(self, dataset_id: str) -> BlockReader:
+        return BlockReader(*self.blobs.folder(f"datasets/{dataset_id}/rows"))
 
 
 def _rows(reader: BlockReader, rows: Rows) -> Iterator[Example]:

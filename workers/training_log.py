@@ -34,6 +34,7 @@ from winnow.training.events import (
     Done,
     Evaluated,
     Failed,
+    Kept,
     Prepared,
     Saved,
     Step,
@@ -41,6 +42,7 @@ from winnow.training.events import (
     TrainingEvent,
 )
 from winnow.training.job import LOG_FILE, checkpoints
+from workers.kept import KeptWeights
 from workers.lease import Lease
 from workers.policy import DATABASE_AWAY, Cancelled, ShuttingDown, TrainingFailed
 from workers.transfer import files_below, upload
@@ -87,7 +89,8 @@ class Training(Protocol):
 class TrainingLog:
     """Follows one training process. `told` is what earlier attempts recorded and is not said twice.
 
-    `resumed_from` is the checkpoint in its folder, `provenance` where its rows and its base come from.
+    `resumed_from` is the checkpoint in its folder, `provenance` where its rows and its base come from. `weights` takes
+    what the training of a trajectory keeps; others keep nothing.
     """
 
     database: Database
@@ -98,6 +101,7 @@ class TrainingLog:
     told: Told
     resumed_from: SavedCheckpoint | None
     provenance: Mapping[str, Any]
+    weights: KeptWeights | None = None
     _losses: dict[str, float] = field(default_factory=dict)
 
     def follow(self, training: Training) -> Done:
@@ -154,10 +158,13 @@ class TrainingLog:
                     news += self._evaluated(event)
                 case Prepared():
                     self._prepared(event)
-                case Saved():
+                case Saved() | Kept():
                     self._steps(news, last_step)
                     news, last_step = [], None
-                    self._saved(event)
+                    if isinstance(event, Saved):
+                        self._saved(event)
+                    else:
+                        self._kept(event)
                 case Done() | Failed() | Crashed() | Stopped():
                     self._steps(news, last_step)
                     return self._ended(event)
@@ -184,8 +191,9 @@ class TrainingLog:
             news.append(("fine_tune.running", told, {"step": event.resumed_from}))
         else:
             news += _warnings(event)
-        self._write(
-            lambda connection: record_plan(
+
+        def write(connection: Connection) -> None:
+            record_plan(
                 connection,
                 self.claim,
                 news,
@@ -193,7 +201,10 @@ class TrainingLog:
                 hyperparameters=event.hyperparameters,
                 provenance=self.provenance,
             )
-        )
+            if self.weights is not None:
+                self.weights.prepare(connection, event)
+
+        self._write(write)
 
     def _step(self, event: Step) -> list[NewEvent]:
         self._losses["train_loss"] = event.loss
@@ -236,6 +247,11 @@ class TrainingLog:
             raise
         for folder in old:
             self.blobs.delete_tree(folder)
+
+    def _kept(self, event: Kept) -> None:
+        if self.weights is not None:
+            source = self.folder / event.folder
+            self.weights.keep(event, source, write=self._write, on_piece=self._go_on)
 
     def _keep_checkpoint(self, saved: SavedCheckpoint) -> list[str]:
         """Upload and record it; the blob folders that are not needed any more, which may be its own."""

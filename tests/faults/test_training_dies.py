@@ -39,7 +39,7 @@ from winnow.store.fine_tunes import (
 
 TRAINING_WORKER = ("-m", "cli", "worker", "--queues", "io,train", "--threads", "1")
 
-NUM_ROWS, NUM_EPOCHS = 49, 20
+NUM_ROWS, NUM_EPOCHS = 49, 12
 """Seconds of training on a tiny model, a step for each row (one in fifty has no answer)."""
 
 PATIENCE_S = 150.0

@@ -101,7 +101,13 @@ class House:
         }
         return UnitRunner(
             database=self.database,
-            handlers=handlers or make_handlers(self.settings, self.database, EngineCache(load)),
+            handlers=handlers
+            or make_handlers(
+                self.settings,
+                self.database,
+                EngineCache(load),
+                publish=self.published.extend,
+            ),
             **defaults | options,
         )
 

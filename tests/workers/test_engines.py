@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.fakes import FakeEngine
+from tests.workers.learning import LearningEngine
 from winnow.errors import ModelNotFound
-from winnow.proxy.engine import Engine
+from winnow.proxy.engine import Embedder, Engine
 from winnow.spec import RunSpec
-from workers.engines import EngineCache
+from workers.engines import EmbedderCache, EngineCache
 
 
 class Loader:
@@ -64,3 +65,22 @@ def test_a_model_that_cannot_be_loaded_ahead_is_an_error_of_the_run_that_needs_i
     cache.warm_up(RunSpec())
     with pytest.raises(ModelNotFound):
         cache.get(RunSpec())
+
+
+def test_a_model_that_embeds_is_kept_and_a_proxy_that_does_is_the_engine_of_the_day() -> None:
+    loaded: list[str | None] = []
+
+    def load(spec: RunSpec, engine: Engine) -> Embedder:
+        loaded.append(spec.embeddings)
+        return engine if spec.embeddings == "proxy" else LearningEngine()  # type: ignore[return-value]
+
+    cache = EmbedderCache(load)
+    of_proxy, of_model = (
+        RunSpec.make(embeddings=name) for name in ("proxy", "sentence-transformers:a")
+    )
+    engines = LearningEngine(), LearningEngine()
+    assert [cache.get(of_proxy, engine) for engine in engines] == list(engines)
+    first = cache.get(of_model, engines[0])
+    assert cache.get(of_model, engines[1]) is first
+    assert cache.get(RunSpec.make(embeddings="sentence-transformers:b"), engines[0]) is not first
+    assert loaded.count("sentence-transformers:a") == 1

@@ -110,3 +110,20 @@ def test_it_warns_about_rejected_rows_and_names_the_main_reason() -> None:
 
 def test_it_is_silent_about_an_ordinary_run() -> None:
     assert warnings(summary_of([scored(row, 0.7) for row in range(10)])) == []
+
+
+def test_scores_of_one_and_more_are_nothing_to_warn_of_but_in_ifd() -> None:
+    summary = Summary()
+    summary.add(score_batch([scored(0, 1.5), scored(1, 1.2)]))
+    numbers = summary.as_dict("s2l")
+    assert numbers["share_at_least_1"] is None
+    assert warnings(numbers) == []
+
+
+def test_it_warns_when_the_proxy_did_not_learn() -> None:
+    learned = [scored(row, 0.7) for row in range(9)]
+    one, two = (scored(row, 0.1, Flag.UNLEARNED) for row in (9, 10))
+    assert warnings(summary_of([*learned, one])) == []
+    (warning,) = warnings(summary_of([*learned, one, two]))
+    assert "18%" in warning
+    assert "learning_rate" in warning
