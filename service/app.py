@@ -20,6 +20,8 @@ from service.resources import Resources
 from service.runs import endpoints as runs
 from service.score import endpoints as score
 from service.subsets import endpoints as subsets
+from service.trajectories import endpoints as trajectories
+from service.trust import endpoints as trust
 from winnow import __version__
 from winnow.errors import ConfigurationError
 from winnow.settings import Settings
@@ -34,6 +36,8 @@ ROUTERS = (
     score.router,
     runs.router,
     subsets.router,
+    trajectories.router,
+    trust.router,
     datasets.router,
     files.router,
     fine_tuning.router,

@@ -40,7 +40,7 @@ DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """What a lost, restarting or overloaded database raises; asking again helps."""
 
 HEADERS: dict[type[errors.WinnowError], dict[str, str]] = {
-    errors.ScoresNotReady: {"Retry-After": "2"},
+    errors.NotReady: {"Retry-After": "2"},
     errors.NotAuthenticated: {"WWW-Authenticate": "Bearer"},
     # A client that retries 409 by itself would wait for a state that never changes back.
     errors.Conflict: {"x-should-retry": "false"},

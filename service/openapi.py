@@ -54,28 +54,33 @@ DATASET_BODY: dict[str, Any] = {
 }
 """The content is sniffed; the Content-Type only tells forms and JSON objects with options apart."""
 
-SCORE_BODY: dict[str, Any] = {
-    **DATASET_BODY,
-    "application/json": {
-        "schema": {
-            "oneOf": [
-                _RECORDS,
-                {
-                    "type": "object",
-                    "properties": {
-                        "dataset": {"type": "string", "description": "A stored dataset."},
-                        "records": _RECORDS,
-                    },
-                    "additionalProperties": {"description": "An option, as in the query."},
-                },
-            ]
+_STORED = {"dataset": "ds_mfrggzdfmztwq2lknnwg23tp"}
+
+
+def _dataset_or_name(**examples: dict[str, Any]) -> dict[str, Any]:
+    """A body that is a dataset, or an object with options that holds or names one."""
+    options = {
+        "type": "object",
+        "properties": {
+            "dataset": {"type": "string", "description": "A stored dataset."},
+            "records": _RECORDS,
         },
-        "examples": {
-            "stored": {"value": {"dataset": "ds_mfrggzdfmztwq2lknnwg23tp", "template": "alpaca"}},
-            "records": {"value": {"records": [_RECORD], "method": "ifd"}},
-        },
-    },
-}
+        "additionalProperties": {"description": "An option, as in the query."},
+    }
+    values = {name: {"value": value} for name, value in examples.items()}
+    body = {"schema": {"oneOf": [_RECORDS, options]}, "examples": values}
+    return {**DATASET_BODY, "application/json": body}
+
+
+SCORE_BODY = _dataset_or_name(
+    stored=_STORED | {"template": "alpaca"},
+    records={"records": [_RECORD], "method": "ifd"},
+    learned=_STORED | {"method": "learning_percentage", "n_epochs": 3},
+)
+
+TRUST_BODY = _dataset_or_name(
+    stored=_STORED | {"proxy": "winnow-mini", "target": "a-larger-model", "sample": 500}
+)
 
 
 FINE_TUNE_BODY: dict[str, Any] = {

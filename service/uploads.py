@@ -136,7 +136,7 @@ async def receive(
     finally:
         if upload is not None:
             with CancelScope(shield=True):
-                await to_thread.run_sync(_discard_unless_known, resources, room, owner, upload.id)
+                await to_thread.run_sync(discard_unless_known, resources, room, owner, upload.id)
 
 
 async def _store(body: Body, resources: Resources, room: Room, *, given: str) -> Upload | None:
@@ -220,7 +220,8 @@ def _given(body: Body, given: str) -> str:
     return str(body.options.get("format", given))
 
 
-def _discard_unless_known(resources: Resources, room: Room, owner: str, upload_id: str) -> None:
+def discard_unless_known(resources: Resources, room: Room, owner: str, upload_id: str) -> None:
+    """Delete what was written for an id that the database does not know."""
     try:
         with resources.database.transaction() as connection:
             room.find(connection, owner, upload_id)

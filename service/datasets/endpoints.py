@@ -92,7 +92,7 @@ def list_rejections(
 
 @router.delete("/{dataset_id}", operation_id="delete_dataset", status_code=204)
 def delete(gateway: Gateway, owner: Owner, dataset_id: str) -> None:
-    """Take a dataset away: its runs are cancelled, its rows and files are purged."""
+    """Take a dataset away: its runs and trajectories are cancelled, its rows and files are purged."""
     with gateway.database.transaction() as connection:
         wakeups = datasets.delete_dataset(connection, owner=owner, dataset_id=dataset_id)
     gateway.publisher.publish(wakeups)

@@ -12,7 +12,7 @@ from service.resources import Resources
 from service.runs.results import read_scores, require_completed
 from winnow.agreement import Agreement, Correlation, agreement
 from winnow.errors import InvalidOption
-from winnow.store.runs import get_run
+from winnow.store.runs import Run, get_run
 
 COLUMNS = ("row", "score", "tokens_conditioned")
 
@@ -57,10 +57,10 @@ class AgreementView(BaseModel):
             {
                 "runs": runs,
                 "rows": found.rows,
-                "spearman": _correlation(found.spearman),
-                "kendall": _number(found.kendall),
-                "partial": _correlation(found.partial),
-                "length": (_number(found.length_a), _number(found.length_b)),
+                "spearman": correlation(found.spearman),
+                "kendall": number(found.kendall),
+                "partial": correlation(found.partial),
+                "length": (number(found.length_a), number(found.length_b)),
                 "overlaps": [asdict(overlap) for overlap in found.overlaps],
             }
         )
@@ -75,22 +75,38 @@ def compare_runs(resources: Resources, first: str, second: str, *, owner: str) -
         InvalidOption: they are not of the same dataset.
         InputError: too few rows were scored in both.
     """
-    with resources.database.transaction() as connection:
-        runs = [get_run(connection, owner=owner, run_id=run_id) for run_id in (first, second)]
-    for run in runs:
-        require_completed(run)
-    if runs[0].dataset_id != runs[1].dataset_id:
-        raise InvalidOption(
-            f"{first} and {second} are runs of different datasets; compare runs of one.",
-            param="other_id",
-        )
-    a, b = (read_scores(resources.blobs, run, columns=COLUMNS) for run in runs)
+    pair = completed_pair(resources, first, second, owner=owner, param="other_id")
+    a, b = (read_scores(resources.blobs, run, columns=COLUMNS) for run in pair)
     return AgreementView.of((first, second), agreement(a, b))
 
 
-def _correlation(found: Correlation) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in asdict(found).items()}
+def completed_pair(
+    resources: Resources, first: str, second: str, *, owner: str, param: str
+) -> tuple[Run, Run]:
+    """Two completed runs of the owner over one dataset; `param` names the second.
+
+    Raises:
+        NotFound: the owner has no such run.
+        ScoresNotReady, RunNotUsable: one of them is not completed.
+        InvalidOption: they are not of the same dataset.
+    """
+    with resources.database.transaction() as connection:
+        a, b = (get_run(connection, owner=owner, run_id=run_id) for run_id in (first, second))
+    for run in (a, b):
+        require_completed(run)
+    if a.dataset_id != b.dataset_id:
+        raise InvalidOption(
+            f"{first} and {second} are runs of different datasets; compare runs of one.",
+            param=param,
+        )
+    return a, b
 
 
-def _number(value: float) -> float | None:
+def correlation(found: Correlation) -> CorrelationView:
+    """The view of a correlation."""
+    return CorrelationView(**{name: number(value) for name, value in asdict(found).items()})
+
+
+def number(value: float) -> float | None:
+    """A figure as JSON has it."""
     return None if math.isnan(value) else round(value, 6)

@@ -68,9 +68,14 @@ def delete(gateway: Gateway, owner: Owner, run_id: str) -> None:
 
 @router.post("/{run_id}/cancel", operation_id="cancel_run")
 def cancel(gateway: Gateway, owner: Owner, run_id: str) -> RunView:
-    """Stop a run; what it has scored so far stays readable. Doing it twice changes nothing."""
+    """Stop a run; what it has scored so far stays readable. Doing it twice changes nothing.
+
+    A trajectory that no other run needs is stopped with it.
+    """
     with gateway.database.transaction() as connection:
-        return RunView.of(runs.cancel_run(connection, owner=owner, run_id=run_id))
+        run, wakeups = runs.cancel_run(connection, owner=owner, run_id=run_id)
+    gateway.publisher.publish(wakeups)
+    return RunView.of(run)
 
 
 @router.get(

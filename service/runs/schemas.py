@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+from pathlib import PurePath
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
@@ -9,13 +11,46 @@ from pydantic import BaseModel, Field
 from service.datasets.schemas import ErrorView
 from winnow.estimate import Estimate
 from winnow.records.example import Flag, RejectionReason
-from winnow.spec import Convention, Dtype, EngineName, Method, Statistic, Template
+from winnow.spec import (
+    Auto,
+    Compat,
+    Convention,
+    Dtype,
+    EngineName,
+    Method,
+    RunSpec,
+    Statistic,
+    Template,
+    TrajectorySpec,
+)
 from winnow.store.events import Event
 from winnow.store.runs import Run, RunStatus
 
 
+class TrajectoryOptions(BaseModel):
+    """How a trajectory is trained: what decides it beside its dataset, its model and what computes its losses."""
+
+    n_epochs: int
+    points: int
+    batch_size: int | Auto
+    learning_rate: float | Auto
+    template: Template
+    max_length: int
+    seed: int
+    keep_weights: bool
+    checkpoints: str | None = Field(
+        description="Name of the folder of checkpoints that were trained elsewhere."
+    )
+
+    @classmethod
+    def of(cls, spec: TrajectorySpec) -> Self:
+        """The view of these options; of a folder of the operator's machine its last name."""
+        own = spec.checkpoints and PurePath(spec.checkpoints).name
+        return cls(**asdict(replace(spec, checkpoints=own)))
+
+
 class RunOptions(BaseModel):
-    """Every option that decides a score."""
+    """Every option that decides a score; a method reads those that it has."""
 
     method: Method
     model: str
@@ -28,6 +63,17 @@ class RunOptions(BaseModel):
     token_budget: int
     seed: int
     cache: bool
+    trajectory: TrajectoryOptions | None
+    embeddings: str | None
+    num_clusters: int | None
+    epoch: int
+    compat: Compat | None
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> Self:
+        """The view of a run's options."""
+        trajectory = spec.trajectory and TrajectoryOptions.of(spec.trajectory)
+        return cls(**spec.as_dict() | {"trajectory": trajectory})
 
 
 class RunCounts(BaseModel):
@@ -96,13 +142,18 @@ class RunView(BaseModel):
         description="Hash of the model's files; null until a worker has looked at them."
     )
     window: int | None
+    trajectory: str | None = Field(
+        examples=["traj_mfrggzdfmztwq2lknnwg23tp"],
+        description="Whose losses the scores are made of: GET /trajectories/{id} tells how far its training is. Null "
+        "for ifd, and until the dataset is read.",
+    )
     options: RunOptions
     counts: RunCounts
     rows_per_s: float | None
     eta_s: float | None
     waits_for: str | None
     summary: dict[str, Any] | None = Field(
-        description="Quantiles of the scores, the share of 1 and above, rejections by reason; once completed."
+        description="Quantiles of the scores, rejections by reason, and what the method adds; once completed."
     )
     dry_run: bool
     estimate: EstimateView | None = Field(
@@ -128,7 +179,8 @@ class RunView(BaseModel):
             model=run.model,
             revision=run.revision,
             window=run.window,
-            options=RunOptions(**run.spec.as_dict()),
+            trajectory=run.trajectory_id,
+            options=RunOptions.of(run.spec),
             counts=RunCounts(
                 rows=run.rows,
                 rows_done=run.rows_done,
@@ -176,7 +228,11 @@ class EventView(BaseModel):
 
 
 class ScoreView(BaseModel):
-    """What happened to one row: `scored` with a score, or `rejected` with a reason. Losses are nats per token."""
+    """What happened to one row: `scored` with a score, or `rejected` with a reason. Losses are nats per token.
+
+    `loss_direct` is ifd's alone. `cluster` is there if the run has clusters, `cluster_in_source` if the rows of each
+    source were clustered by themselves.
+    """
 
     row: int
     status: Literal["scored", "rejected"]
@@ -186,6 +242,8 @@ class ScoreView(BaseModel):
     tokens_conditioned: int | None = None
     tokens_direct: int | None = None
     flags: list[Flag] | None = None
+    cluster: int | None = None
+    cluster_in_source: int | None = None
     reason: RejectionReason | None = None
     detail: str | None = None
 
@@ -227,6 +285,8 @@ def _whole(moment: float | None) -> int | None:
 def _links(run: Run) -> dict[str, str]:
     path = f"/runs/{run.id}"
     of_any = {"self": path, "dataset": f"/datasets/{run.dataset_id}", "events": f"{path}/events"}
+    if run.trajectory_id is not None:
+        of_any["trajectory"] = f"/trajectories/{run.trajectory_id}"
     if run.dry_run:
         return of_any
     return of_any | {

@@ -10,14 +10,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from service.auth import Owner
 from service.idempotency import Created, IdempotencyKey, create_once
 from service.openapi import SCORE_BODY, accepts
-from service.proxies import check_scorable, local_revision
+from service.proxies import check_embedder, check_scorable, local_revision
 from service.resources import Gateway
 from service.runs.schemas import RunView
+from service.score.checkpoints import find_checkpoints
+from service.score.dataset import named_dataset
 from service.score.schemas import ScoreOptions
-from service.uploads import Received, create_dataset, receive
-from winnow.errors import InvalidOption
-from winnow.messages import Wakeup
-from winnow.settings import Settings
+from service.uploads import Received, receive
 from winnow.store import runs
 from winnow.store.session import Connection
 
@@ -49,20 +48,29 @@ def score(
     The answer comes before the work is done: follow `Location` until `status` is `completed`, then read `/subsets`; or,
     with `dry_run`, the run's `estimate`.
     """
-    spec = received.options.spec(gateway.settings)
-    check_scorable(spec.model, gateway, owner=owner)
+    asked = received.options.spec(gateway.settings)
+    check_scorable(asked.model, gateway, owner=owner)
+    check_embedder(asked.embeddings, gateway.settings)
+    spec, checkpoints = find_checkpoints(asked, gateway.settings)
     revision = local_revision(spec.model)
 
     def start(connection: Connection) -> Created:
-        dataset_id, reading = _dataset(connection, received, owner, gateway.settings)
+        dataset, reading = named_dataset(
+            connection,
+            received,
+            owner=owner,
+            kept=not received.options.dry_run,
+            settings=gateway.settings,
+        )
         run, scoring = runs.create_run(
             connection,
             owner=owner,
-            dataset_id=dataset_id,
+            dataset_id=dataset.id,
             spec=spec,
             revision=revision,
             name=received.options.name,
             dry_run=received.options.dry_run,
+            checkpoints=checkpoints,
             settings=gateway.settings,
         )
         return Created(
@@ -74,26 +82,3 @@ def score(
 
     request = {"route": "POST /score", **received.fingerprint()}
     return create_once(gateway, start, owner=owner, key=key, fingerprint=request)
-
-
-def _dataset(
-    connection: Connection, received: Received[ScoreOptions], owner: str, settings: Settings
-) -> tuple[str, list[Wakeup]]:
-    """The dataset to score: the one that was sent, or the one that was named."""
-    named, upload = received.options.dataset, received.upload
-    if named is not None and upload is None:
-        return named, []
-    if named is None and upload is not None:
-        dataset, wakeups = create_dataset(
-            connection,
-            upload,
-            received.options,
-            owner=owner,
-            kept=not received.options.dry_run,
-            settings=settings,
-        )
-        return dataset.id, wakeups
-    raise InvalidOption(
-        "Send a dataset (the raw body, or the field 'file'), or name a stored one as 'dataset': one of the two.",
-        param="dataset",
-    )

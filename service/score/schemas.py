@@ -1,4 +1,4 @@
-"""The options of `POST /score`, the same in the query, in a form and in a JSON object."""
+"""The options of `POST /score`."""
 
 from __future__ import annotations
 
@@ -6,51 +6,37 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.uploads import UploadOptions
+from service.score.options import MethodOptions
 from winnow.settings import Settings
-from winnow.spec import (
-    MIN_WINDOW,
-    Convention,
-    Dtype,
-    EngineName,
-    Method,
-    RunSpec,
-    Statistic,
-    Template,
-)
+from winnow.spec import EngineName, RunSpec
 
 
-class ScoreOptions(UploadOptions):
-    """What to score, and how; everything left out takes the default of the installation or of the method."""
+class ScoreOptions(MethodOptions):
+    """What to score with which model, and how."""
 
-    dataset: str | None = Field(
-        None, max_length=64, description="A stored dataset, instead of sending one."
-    )
-    method: Method = Field("ifd", description="What to measure.")
     model: str | None = Field(
         None,
         description="Proxy model, one of GET /models, those that you fine-tuned too; default: the first of them.",
     )
     engine: Literal["auto"] | EngineName = Field("auto", description="What computes the losses.")
-    dtype: Dtype | None = Field(
-        None, description="Number format of the computation; float32 is what was published."
-    )
-    template: Template = Field("plain", description="How a prompt is written out for the model.")
-    convention: Convention | None = Field(
+    embeddings: bool | str | None = Field(
         None,
-        description="How both passes are cut; default: paired with template=chat, else superfiltering.",
+        description="Whether rows are embedded, which clusters and strategy=facility_location need: true (by the "
+        "proxy), false, or sentence-transformers:NAME; default: true for learning_percentage, else false.",
+        examples=["true", "sentence-transformers:all-MiniLM-L6-v2"],
     )
-    statistic: Statistic = Field(
-        "ppl_ratio", description="Ratio of perplexities (IFD), or of mean losses (Cherry LLM)."
-    )
-    max_length: int | None = Field(
-        None, ge=MIN_WINDOW, description="Tokens of prompt and answer; default: the model's window."
-    )
-    seed: int = Field(42, ge=0, lt=2**63, description="Seed of methods that draw at random.")
-    cache: bool | None = Field(
+    num_clusters: int | None = Field(
         None,
-        description="Whether losses that your earlier runs computed are used; default: WINNOW_CACHE, which is on. "
-        "Off where the last digits must be those of a fresh run.",
+        description="Clusters of rows; default: 100 for s2l, else one for every 50 rows, at most 1,000.",
+    )
+    keep_weights: bool | None = Field(
+        None, description="Of a trajectory: keep the weights of its checkpoints; default: false."
+    )
+    checkpoints: str | None = Field(
+        None,
+        max_length=1024,
+        description="Of a trajectory: a folder of checkpoints that you trained yourself, instead of training; one of "
+        "those below WINNOW_CHECKPOINTS.",
     )
     dry_run: bool = Field(
         default=False,
@@ -62,19 +48,14 @@ class ScoreOptions(UploadOptions):
         """The run that these options describe on this installation.
 
         Raises:
-            InvalidOption: options contradict each other.
+            InvalidOption: options contradict each other, or are not those of the method.
         """
-        engine = settings.default_engine if self.engine == "auto" else self.engine
-        return RunSpec.make(
-            method=self.method,
+        return self.spec_of(
+            settings,
             model=self.model or settings.models[0],
-            engine=engine,
-            dtype=self.dtype or settings.dtype,
-            template=self.template,
-            convention=self.convention,
-            statistic=self.statistic,
-            max_length=self.max_length,
-            token_budget=settings.budget_of(engine),
-            seed=self.seed,
-            cache=settings.cache if self.cache is None else self.cache,
+            engine=settings.default_engine if self.engine == "auto" else self.engine,
+            embeddings=self.embeddings,
+            num_clusters=self.num_clusters,
+            keep_weights=self.keep_weights,
+            checkpoints=self.checkpoints,
         )

@@ -18,10 +18,11 @@ from service.resources import Gateway
 from service.runs.results import MEDIA_TYPES, read_scores
 from service.subsets import manifest
 from service.subsets.choice import Choice, choose
+from service.subsets.rows import select_rows
 from service.subsets.schemas import Manifest, SelectionQuery, SubsetQuery
 from winnow.records.render import SUBSET_FORMATS, render
 from winnow.scores import score_members
-from winnow.selection.ratio import Selected, select
+from winnow.selection.ratio import Selected
 
 router = APIRouter(prefix="/subsets", tags=["subsets"])
 
@@ -50,8 +51,9 @@ def subset(
     """The part of a scored dataset worth training on: `/subsets?ratio=0.1`. The same request gives the same bytes.
 
     `Winnow-Rows` is how many rows were selected, `Winnow-Rows-Read` of how many, `Winnow-Run` from which run.
-    409 `scores_not_ready` with `Retry-After` while the run works. Records come out as they went in: nothing is escaped
-    in a CSV, so open it with a spreadsheet only if you trust its origin.
+    409 `scores_not_ready` with `Retry-After` while the run works; 409 `selection_not_ready` until a worker has chosen
+    the rows of strategy=facility_location, which the first request for them begins. Records come out as they went in:
+    nothing is escaped in a CSV, so open it with a spreadsheet only if you trust its origin.
     """
     choice = choose(gateway, query, owner=owner)
     etag = choice.etag(format=query.format, include=query.include)
@@ -59,12 +61,11 @@ def subset(
         return Response(status_code=304, headers=_cache(etag))
     columns = None if query.include else choice.selection.columns
     scores = read_scores(gateway.blobs, choice.run, columns=columns)
-    blocks = choice.blocks(gateway.blobs)
-    selected = select(scores, choice.selection, sources=blocks.sources)
+    selected = select_rows(gateway, choice, scores)
     records: Iterator[bytes] = iter(())
     if request.method == "GET":
         records = render(
-            blocks,
+            choice.blocks(gateway.blobs),
             selected.rows,
             format=query.format,
             scores=partial(score_members, scores) if query.include else None,

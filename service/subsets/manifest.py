@@ -6,6 +6,7 @@ Not covered: judging. It says that answers are longer or sources missing; whethe
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -18,7 +19,9 @@ from service.resources import Resources
 from service.runs.results import read_scores
 from service.runs.schemas import RunOptions
 from service.subsets.choice import Choice
+from service.subsets.rows import select_rows
 from service.subsets.schemas import (
+    ClusterCount,
     Comparison,
     DatasetProvenance,
     Distribution,
@@ -29,20 +32,24 @@ from service.subsets.schemas import (
 from winnow import __version__
 from winnow.records.blocks import BlockReader
 from winnow.records.example import Flag
-from winnow.scores import FLAG_BITS, ScoreTable
-from winnow.selection.ratio import select
+from winnow.scores import FLAG_BITS, NO_CLUSTER, ScoreTable
 
 MAX_SOURCES = 100
-COLUMNS = ("row", "score", "tokens_conditioned", "flags")
+COLUMNS = ("row", "score", "tokens_conditioned", "flags", "cluster")
 
 Rows = npt.NDArray[np.int64]
 
 
 def build(resources: Resources, choice: Choice) -> Manifest:
-    """Select the rows and describe them."""
-    table = read_scores(resources.blobs, choice.run, columns=COLUMNS)
+    """Select the rows and describe them.
+
+    Raises:
+        InvalidOption, SelectionNotReady, Conflict: as `select_rows`.
+    """
+    columns = dict.fromkeys((*COLUMNS, *choice.selection.columns))
+    table = read_scores(resources.blobs, choice.run, columns=list(columns))
+    selected = select_rows(resources, choice, table)
     reader = choice.blocks(resources.blobs)
-    selected = select(table, choice.selection, sources=reader.sources)
     rows = np.sort(selected.rows)
     return Manifest(
         winnow_version=__version__,
@@ -55,6 +62,7 @@ def build(resources: Resources, choice: Choice) -> Manifest:
         taken_by_rule=selected.taken_by_rule,
         threshold=selected.threshold,
         comparison=_compare(table, rows),
+        clusters=_clusters(table, rows),
         sources=_sources(reader, rows),
         duplicates=_duplicates(reader, rows),
         links=_links(choice),
@@ -68,7 +76,7 @@ def _run(choice: Choice) -> RunProvenance:
         name=run.name,
         revision=run.revision,
         window=run.window,
-        options=RunOptions(**run.spec.as_dict()),
+        options=RunOptions.of(run.spec),
         rows_cached=run.rows_cached,
         created_at=int(run.created_at),
         finished_at=None if run.finished_at is None else int(run.finished_at),
@@ -117,6 +125,15 @@ def _share(part: pa.Table, bit: int) -> float | None:
     return round(float(np.count_nonzero(flags & bit)) / len(flags), 6) if len(flags) else None
 
 
+def _clusters(table: ScoreTable, rows: Rows) -> ClusterCount | None:
+    labels = table.labels("cluster")
+    everything = np.unique(labels[labels != NO_CLUSTER])
+    if not len(everything):
+        return None
+    selected = np.unique(labels[np.searchsorted(table.row, rows)])
+    return ClusterCount(selected=int(np.isin(selected, everything).sum()), all=len(everything))
+
+
 def _sources(reader: BlockReader, rows: Rows) -> list[SourceCount]:
     """Rows by source, the largest sources first; nothing if no row names one."""
     sources = reader.sources()
@@ -145,6 +162,9 @@ def _duplicates(reader: BlockReader, rows: Rows) -> int:
 
 
 def _links(choice: Choice) -> dict[str, str]:
-    given = {"run": choice.run.id} | choice.selection.as_dict()
-    query = urlencode({name: value for name, value in given.items() if value not in {None, False}})
+    options = choice.selection.as_dict()
+    given = {name: value for name, value in options.items() if value is not None}
+    # As JSON writes them, since `subset:` references are read more strictly than queries.
+    flags = {name: json.dumps(value) for name, value in given.items() if isinstance(value, bool)}
+    query = urlencode({"run": choice.run.id} | given | flags)
     return {"subset": f"/subsets?{query}", "run": f"/runs/{choice.run.id}"}

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.runs.schemas import RunOptions
-from winnow.selection.ratio import Order, Per, Selection, Strategy, Stratify
+from winnow.selection.ratio import Order, Per, Quota, Selection, Strategy, Stratify
 from winnow.spec import Method
 
 SubsetFormat = Literal["jsonl", "json", "csv", "parquet"]
+Ratio = Annotated[Decimal, Field(gt=0, le=1, max_digits=20)]
 
 
 class SelectionQuery(BaseModel):
@@ -26,22 +27,39 @@ class SelectionQuery(BaseModel):
         None, max_length=64, description="The newest run of this dataset instead."
     )
     method: Method | None = Field(None, description="The newest run with this method instead.")
-    ratio: Annotated[Decimal, Field(gt=0, le=1, max_digits=20)] | None = Field(
+    ratio: Ratio | None = Field(
         None, description="Part of the rows read, rounded down.", examples=["0.1"]
     )
     count: int | None = Field(None, ge=1, le=2**53, description="This many rows instead.")
     strategy: Strategy | None = Field(
-        None, description="Default: the method's own, for IFD the highest below 1."
+        None,
+        description="Default: the method's own. ifd: top, the highest below 1; learning_percentage: cluster_bottom, "
+        "the lowest of every cluster; s2l: cluster_balanced, equally many of every cluster. facility_location takes "
+        "representatives of the best rows. Each is open to every run that has what it needs.",
     )
     min_score: float | None = Field(None, allow_inf_nan=False, description="Leave out rows below.")
     max_score: float | None = Field(None, allow_inf_nan=False, description="Leave out rows above.")
-    seed: int = Field(42, ge=0, lt=2**63, description="Seed of strategy=random.")
+    include_unlearned: bool = Field(
+        default=False,
+        description="Keep rows that the proxy unlearned, which strategies of low scores leave out.",
+    )
+    seed: int = Field(42, ge=0, lt=2**63, description="Seed of what is drawn at random.")
     order: Order = Field("original", description="Order of the rows in the subset.")
     per: Per | None = Field(
         None, description="Share the rows out first: the same number from every source."
     )
     stratify: Stratify | None = Field(
         None, description="Keep the proportions of sources, or of tenths of answer length."
+    )
+    quota: Quota | None = Field(
+        None,
+        description="Of cluster_bottom: per_cluster takes the ratio of every cluster, rounded as the published program "
+        "rounds, so that the rows are only about k.",
+    )
+    pool_ratio: Ratio | None = Field(
+        None,
+        description="Of facility_location: the part of the rows read, best first, that it chooses from; default: 0.2.",
+        examples=["0.2"],
     )
 
     def selection(self, method: Method) -> Selection:
@@ -50,18 +68,11 @@ class SelectionQuery(BaseModel):
         Raises:
             InvalidOption: neither or both of ratio and count; bounds that contradict each other.
         """
-        return Selection.make(
-            method=method,
-            strategy=self.strategy,
-            ratio=self.ratio,
-            count=self.count,
-            min_score=self.min_score,
-            max_score=self.max_score,
-            seed=self.seed,
-            order=self.order,
-            per=self.per,
-            stratify=self.stratify,
-        )
+        return Selection.make(method=method, **self.model_dump(include=SELECTION_OPTIONS))
+
+
+SELECTION_OPTIONS = set(SelectionQuery.model_fields) - {"run", "dataset", "method"}
+"""Options that choose rows; the others name a run."""
 
 
 class SubsetQuery(SelectionQuery):
@@ -122,6 +133,13 @@ class SourceCount(BaseModel):
     all: int
 
 
+class ClusterCount(BaseModel):
+    """How many clusters the scored rows are in, and from how many of them rows were selected."""
+
+    selected: int
+    all: int
+
+
 class Manifest(BaseModel):
     """Where a subset comes from, which rule took how many rows, and how it differs from the whole.
 
@@ -140,6 +158,7 @@ class Manifest(BaseModel):
     taken_by_rule: dict[str, int]
     threshold: float | None
     comparison: Comparison
+    clusters: ClusterCount | None = Field(description="Null if the run has no clusters.")
     sources: list[SourceCount]
     duplicates: int
     links: dict[str, str]

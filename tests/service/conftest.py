@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -14,21 +15,16 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from openai import OpenAI
-from sqlalchemy import text
+from sqlalchemy import select
 
 from service.app import create_app
-from service.proxies import local_revision
-from tests.fakes import FakeEngine
+from tests.service.learning import OPTIONS, Trainer, load_learner
 from winnow.messages import Offer
 from winnow.settings import Settings
-from winnow.store.blobs import Blobs
 from winnow.store.session import Database
+from winnow.store.tables import work as units
 from workers.engines import EngineCache
-from workers.estimate import EstimateHandler
-from workers.finalise import FinaliseHandler
-from workers.ingest import IngestHandler
-from workers.purge import PurgeHandler
-from workers.score import ScoreHandler
+from workers.run import make_handlers
 from workers.unit import UnitRunner
 
 RECORDS = [
@@ -91,31 +87,57 @@ def openai(live: httpx.Client) -> Iterator[OpenAI]:
 
 
 @pytest.fixture
-def work(settings: Settings, database: Database, blobs: Blobs) -> Callable[[], None]:
-    """Does all units that are queued, and those that follow from them, as a worker would."""
-    engines = EngineCache(lambda _: FakeEngine(revision=local_revision("winnow-mini") or ""))
+def work(settings: Settings, database: Database) -> Callable[[], None]:
+    """Does all units that are queued, and those that follow from them, as workers would that do not train."""
+    queues = _queues(settings)
     runner = UnitRunner(
         database=database,
         publish=lambda _: None,
-        handlers={
-            "ingest": IngestHandler(settings=settings, database=database, blobs=blobs),
-            "score": ScoreHandler(database=database, blobs=blobs, engines=engines),
-            "estimate": EstimateHandler(database=database, blobs=blobs, engines=engines),
-            "finalise": FinaliseHandler(database=database, blobs=blobs),
-            "purge": PurgeHandler(database=database, blobs=blobs),
-        },
+        handlers=make_handlers(settings, database, EngineCache(load_learner)),
         worker_id="test",
-        queues=frozenset(_queues(settings)),
+        queues=frozenset(queues),
         lease_s=settings.lease_s,
         stopping=threading.Event(),
     )
 
     def run_all() -> None:
-        while queued := _queued(database):
+        while queued := _queued(database, queues):
             for work_id in queued:
                 runner.run(work_id)
 
     return run_all
+
+
+@pytest.fixture
+def trainer(database: Database) -> Trainer:
+    """Trains what is queued to be trained."""
+    return Trainer(database)
+
+
+@pytest.fixture
+def learn(work: Callable[[], None], trainer: Trainer) -> Callable[..., dict[str, Any]]:
+    """Makes a completed run on `RECORDS`, over any connection, whose method watches the proxy learn."""
+
+    def make(client: httpx.Client, **options: Any) -> dict[str, Any]:
+        started = client.post("/score", json=RECORDS, params=OPTIONS | options).json()
+        work()
+        run: dict[str, Any] = client.get(f"/runs/{started['id']}").json()
+        if run["status"] == "training":
+            trainer.train(run["trajectory"])
+            work()
+            run = client.get(f"/runs/{started['id']}").json()
+        assert run["status"] == "completed", run
+        return run
+
+    return make
+
+
+@pytest.fixture
+def learned(
+    client: TestClient, learn: Callable[..., dict[str, Any]]
+) -> Callable[..., dict[str, Any]]:
+    """Makes such a run of `alice`."""
+    return partial(learn, client)
 
 
 @pytest.fixture
@@ -128,11 +150,10 @@ def finished_run(client: TestClient, work: Callable[[], None]) -> dict[str, Any]
     return run
 
 
-def _queued(database: Database) -> list[int]:
+def _queued(database: Database, queues: list[str]) -> list[int]:
+    queued = select(units.c.id).where(units.c.state == "queued", units.c.queue.in_(queues))
     with database.transaction() as connection:
-        return list(
-            connection.scalars(text("SELECT id FROM work WHERE state = 'queued' ORDER BY id"))
-        )
+        return list(connection.scalars(queued.order_by(units.c.id)))
 
 
 def _queues(settings: Settings) -> list[str]:

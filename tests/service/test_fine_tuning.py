@@ -130,9 +130,52 @@ def test_a_subset_of_a_completed_run_is_training_data(openai: OpenAI, run: str) 
     assert start(openai, training_file=reference).training_file == reference
 
 
+def test_a_subset_of_a_run_of_any_method_is_training_data(
+    openai: OpenAI,
+    live: httpx.Client,
+    learn: Callable[..., dict[str, Any]],
+    work: Callable[[], None],
+) -> None:
+    run = learn(live, method="learning_percentage")["id"]
+    for options in (
+        "ratio=0.5",
+        "ratio=0.5&quota=per_cluster",
+        "count=4&strategy=cluster_balanced&per=source",
+        "count=4&strategy=bottom&include_unlearned=true",
+    ):
+        reference = f"subset:{run}?{options}"
+        assert start(openai, training_file=reference).training_file == reference
+    heavy = f"subset:{run}?ratio=0.2&strategy=facility_location&pool_ratio=0.5"
+    with pytest.raises(errors.ConflictError) as refused:
+        start(openai, training_file=heavy)
+    assert (refused.value.code, refused.value.param) == ("selection_not_ready", "training_file")
+    assert refused.value.response.headers["Retry-After"] == "2"
+    work()
+    assert start(openai, training_file=heavy).training_file == heavy
+    # What was chosen for training is what the same request downloads.
+    asked = dict(pair.split("=") for pair in heavy.partition("?")[2].split("&"))
+    assert live.get("/subsets", params=asked | {"run": run}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("reference", "kind", "code"),
     [
+        (
+            "subset:{run}?ratio=0.2&strategy=cluster_bottom",
+            errors.UnprocessableEntityError,
+            "invalid_option",
+        ),
+        (
+            "subset:{run}?ratio=0.2&strategy=facility_location",
+            errors.UnprocessableEntityError,
+            "invalid_option",
+        ),
+        (
+            "subset:{run}?ratio=0.2&pool_ratio=0.5",
+            errors.UnprocessableEntityError,
+            "invalid_option",
+        ),
+        ("dataset:ds_none", errors.UnprocessableEntityError, "invalid_option"),
         ("subset:{run}?ratio=2", errors.UnprocessableEntityError, "invalid_option"),
         ("subset:{run}", errors.UnprocessableEntityError, "invalid_option"),
         ("subset:{run}?ratio=0.1&format=csv", errors.UnprocessableEntityError, "invalid_option"),

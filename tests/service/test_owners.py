@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from service.app import create_app
+from tests.service.conftest import RECORDS
 from winnow.settings import Settings
 
 
@@ -40,6 +41,7 @@ CASES = [
     Case("GET", "/runs/{run_id}/scores?format=jsonl", 200, 404),
     Case("GET", "/runs/{run_id}/histogram", 200, 404),
     Case("GET", "/runs/{run_id}/agreement/{other_id}", 200, 404),
+    Case("GET", "/runs/{run_id}/trust/{other_id}", 200, 404),
     Case("POST", "/runs/{run_id}/cancel", 409, 404),
     Case("DELETE", "/runs/{run_id}", 204, 404),
     Case("GET", "/subsets?ratio=0.5", 200, 404),
@@ -53,6 +55,14 @@ CASES = [
     Case("GET", "/datasets/{dataset_id}", 200, 404),
     Case("GET", "/datasets/{dataset_id}/rejections", 200, 404),
     Case("DELETE", "/datasets/{dataset_id}", 204, 404),
+    Case("POST", "/trust?target=winnow-large", 409, 409, DATA),
+    Case("POST", "/trust?target=winnow-large&dataset={dataset_id}", 202, 404),
+    Case("GET", "/trajectories", 200, 200),
+    Case("GET", "/trajectories?after={trajectory_id}", 200, 404),
+    Case("GET", "/trajectories/{trajectory_id}", 200, 404),
+    Case("GET", "/trajectories/{trajectory_id}/events", 200, 404),
+    Case("GET", "/trajectories/{trajectory_id}/losses", 409, 404),
+    Case("POST", "/trajectories/{trajectory_id}/cancel", 200, 404),
     Case("GET", "/models", 200, 200),
     Case("GET", "/v1/models", 200, 200),
     Case("POST", "/v1/files", 200, 200, FILE),
@@ -77,7 +87,22 @@ OPEN = ["/", "/healthz", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.jso
 
 
 @pytest.fixture
-def ids(client: TestClient, finished_run: dict[str, Any]) -> dict[str, str]:
+def settings(settings: Settings) -> Settings:
+    """An installation with two models, so that one can stand for the other."""
+    return settings.model_copy(update={"models": ("winnow-mini", "winnow-large")})
+
+
+@pytest.fixture
+def trajectory(client: TestClient, work: Callable[[], None]) -> str:
+    """A trajectory of alice, to be trained."""
+    run = client.post("/score?method=s2l", json=RECORDS).json()
+    work()
+    found: str = client.get(f"/runs/{run['id']}").json()["trajectory"]
+    return found
+
+
+@pytest.fixture
+def ids(client: TestClient, trajectory: str, finished_run: dict[str, Any]) -> dict[str, str]:
     """One of each of alice's objects."""
     file_id = client.post("/v1/files", **FILE).json()["id"]
     asked = {"model": "winnow-mini", "training_file": file_id}
@@ -85,6 +110,7 @@ def ids(client: TestClient, finished_run: dict[str, Any]) -> dict[str, str]:
         "run_id": finished_run["id"],
         "other_id": finished_run["id"],
         "dataset_id": finished_run["dataset"],
+        "trajectory_id": trajectory,
         "file_id": file_id,
         "job_id": client.post("/v1/fine_tuning/jobs", json=asked).json()["id"],
     }

@@ -180,6 +180,11 @@ def test_options_reach_the_run_and_the_rest_are_the_installations(client: TestCl
         "token_budget": 1024,
         "seed": 42,
         "cache": True,
+        "trajectory": None,
+        "embeddings": None,
+        "num_clusters": None,
+        "epoch": 1,
+        "compat": None,
     }
     assert run["revision"] is not None
 

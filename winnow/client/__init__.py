@@ -5,6 +5,7 @@
     with Client("http://127.0.0.1:8000") as winnow:
         run = winnow.wait(winnow.score("data.jsonl"))
         winnow.download("subset.jsonl", run=run.id, ratio=0.1)
+        report = winnow.trust(dataset=run.dataset, target="a-larger-model")
         job = winnow.fine_tune(training_file=f"subset:{run.id}?ratio=0.1")
         winnow.download_result(winnow.wait_for_job(job), "adapter")
 
@@ -18,10 +19,10 @@ from __future__ import annotations
 from typing import Any
 
 from winnow.client.connection import DEFAULT_URL
-from winnow.client.datasets import Datasets
 from winnow.client.fine_tunes import FineTunes
-from winnow.client.runs import Runs
 from winnow.client.subsets import Subsets
+from winnow.client.trajectories import Trajectories
+from winnow.client.trust import TrustChecks
 from winnow.client.values import (
     Counts,
     Data,
@@ -33,9 +34,17 @@ from winnow.client.values import (
     FineTuneOptions,
     Problem,
     Run,
+    Sample,
     ScoreOptions,
+    SelectionOptions,
     SubsetOptions,
     Training,
+    Trajectory,
+    TrajectoryCheckpoint,
+    TrajectoryCounts,
+    TrajectoryTraining,
+    Trust,
+    TrustOptions,
     UploadOptions,
 )
 
@@ -52,14 +61,22 @@ __all__ = [
     "FineTuneOptions",
     "Problem",
     "Run",
+    "Sample",
     "ScoreOptions",
+    "SelectionOptions",
     "SubsetOptions",
     "Training",
+    "Trajectory",
+    "TrajectoryCheckpoint",
+    "TrajectoryCounts",
+    "TrajectoryTraining",
+    "Trust",
+    "TrustOptions",
     "UploadOptions",
 ]
 
 
-class Client(Datasets, Runs, Subsets, FineTunes):
+class Client(TrustChecks, Subsets, Trajectories, FineTunes):
     """A connection to one service; use it as a context manager, or call `close`.
 
     Safe to share between threads. `api_key` is what `winnow keys create` printed; an embedded service needs none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import secrets
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -65,6 +66,22 @@ class Connection:
                 yield response
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
+
+    def _download(self, path: str, target: Path, params: Mapping[str, Any]) -> None:
+        """Write an answer to a file, which is there whole or not at all."""
+        with self._stream(path, params) as response, whole_file(target) as file:
+            if not response.is_success:
+                raise failure(response)
+            for chunk in response.iter_bytes():
+                file.write(chunk)
+
+    def _lines(self, path: str, params: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The lines of an answer as they arrive."""
+        with self._stream(path, params) as response:
+            if not response.is_success:
+                raise failure(response)
+            for line in response.iter_lines():
+                yield orjson.loads(line)
 
     def _upload(
         self, path: str, data: Data, options: Mapping[str, Any], *, name_option: str = "name"
@@ -138,6 +155,23 @@ def failure(response: httpx.Response) -> WinnowError:
         return ServiceError(
             f"{response.url.copy_with(query=None)} answered {status}; is it a Winnow service?"
         )
+
+
+def format_of(target: Path) -> str:
+    """The format that the suffix of a file names."""
+    return target.suffix.lower().removeprefix(".") or "jsonl"
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[BinaryIO]:
+    """A file to write; it stands under its name once the block ends, and never if the block raises."""
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

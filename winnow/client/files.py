@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from winnow.client.connection import Connection, failure
+from winnow.client.connection import Connection
 from winnow.client.values import FILE, Data, File
 
 
@@ -32,19 +31,7 @@ class Files(Connection):
     def download_file(self, file_id: str, path: Path | str) -> Path:
         """Write the bytes of a file under a path, where they are whole or not at all."""
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with (
-                self._stream(f"/v1/files/{file_id}/content", {}) as response,
-                temporary.open("xb") as file,
-            ):
-                if not response.is_success:
-                    raise failure(response)
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        self._download(f"/v1/files/{file_id}/content", target, {})
         return target
 
     def delete_file(self, file_id: str) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Unpack
 
-import orjson
-
-from winnow.client.connection import PAUSE_S, Connection, error_of, failure, idempotency_key
+from winnow.client.connection import (
+    PAUSE_S,
+    Connection,
+    error_of,
+    format_of,
+    idempotency_key,
+)
 from winnow.client.values import RUN, Data, Run, ScoreOptions
 from winnow.errors import InvalidOption, RunNotUsable
 
@@ -28,6 +33,7 @@ class Runs(Connection):
         run = client.score("data.jsonl", template="alpaca")
         run = client.score([{"instruction": "Say hi.", "output": "Hi."}])
         run = client.score(dataset="ds_...", dtype="bfloat16")
+        run = client.score("data.jsonl", method="s2l", points=12)
         cost = client.wait(client.score("data.jsonl", dry_run=True)).estimate
         """
         if (data is None) == (dataset is None):
@@ -90,11 +96,17 @@ class Runs(Connection):
 
     def scores(self, run_id: str) -> Iterator[dict[str, Any]]:
         """A dictionary for every row of a completed run, in order: scored, or rejected with its reason."""
-        with self._stream(f"/runs/{run_id}/scores", {"format": "jsonl"}) as response:
-            if not response.is_success:
-                raise failure(response)
-            for line in response.iter_lines():
-                yield orjson.loads(line)
+        return self._lines(f"/runs/{run_id}/scores", {"format": "jsonl"})
+
+    def download_scores(self, path: Path | str, run_id: str) -> Path:
+        """Write the scores of a completed run to a file; its suffix (jsonl, csv or parquet) decides the format."""
+        target = Path(path)
+        self._download(f"/runs/{run_id}/scores", target, {"format": format_of(target)})
+        return target
+
+    def agreement(self, run_id: str, other_id: str) -> dict[str, Any]:
+        """How far two completed runs over one dataset rank its rows alike, beside what answer length explains."""
+        return self._json("GET", f"/runs/{run_id}/agreement/{other_id}")
 
     def histogram(self, run_id: str, **options: Any) -> dict[str, Any]:
         """How the scores of a run lie, in bins."""

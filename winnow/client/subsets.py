@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,10 +9,11 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import httpx
+import orjson
 
-from winnow.client.connection import PAUSE_S, Connection, failure
-from winnow.client.values import Download, SubsetOptions
-from winnow.errors import ScoresNotReady
+from winnow.client.connection import PAUSE_S, Connection, failure, format_of, whole_file
+from winnow.client.values import Download, SelectionOptions, SubsetOptions
+from winnow.errors import NotReady
 
 
 class Subsets(Connection):
@@ -23,11 +23,13 @@ class Subsets(Connection):
         """The bytes of a subset as they arrive, of the newest run unless `run` names one.
 
             b"".join(client.subset(run="run_...", ratio=0.1))
+            b"".join(client.subset(ratio=0.1, strategy="facility_location", wait=True))
 
         Raises:
             ScoresNotReady: the run is not completed, and `wait` is not set.
+            SelectionNotReady: a worker chooses the rows, and `wait` is not set.
         """
-        with self._ready_subset(wait=wait, options=options) as response:
+        with self._ready("/subsets", options, wait=wait) as response:
             yield from response.iter_bytes()
 
     def download(
@@ -35,22 +37,16 @@ class Subsets(Connection):
     ) -> Download:
         """Write a subset to a file, which is there whole or not at all; its suffix decides the format.
 
-        client.download("subset.parquet", run="run_...", ratio=0.1, order="score")
+            client.download("subset.parquet", run="run_...", ratio=0.1, order="score")
+
+        Raises:
+            ScoresNotReady, SelectionNotReady: as `subset`.
         """
         target = Path(path)
-        suffix = target.suffix.lower().removeprefix(".")
-        asked: dict[str, Any] = {"format": suffix or "jsonl", **options}
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with (
-                self._ready_subset(wait=wait, options=asked) as response,
-                temporary.open("xb") as file,
-            ):
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        asked: dict[str, Any] = {"format": format_of(target), **options}
+        with self._ready("/subsets", asked, wait=wait) as response, whole_file(target) as file:
+            for chunk in response.iter_bytes():
+                file.write(chunk)
         return Download(
             path=target,
             run=response.headers.get("Winnow-Run", ""),
@@ -58,19 +54,29 @@ class Subsets(Connection):
             etag=response.headers.get("ETag", ""),
         )
 
-    def manifest(self, **options: Unpack[SubsetOptions]) -> dict[str, Any]:
-        """Where a subset comes from, and how many rows each rule took."""
-        return self._json("GET", "/subsets/manifest", params=options)
+    def manifest(
+        self, *, wait: bool = False, **options: Unpack[SelectionOptions]
+    ) -> dict[str, Any]:
+        """Where a subset comes from, and how many rows each rule took.
+
+        Raises:
+            ScoresNotReady, SelectionNotReady: as `subset`.
+        """
+        with self._ready("/subsets/manifest", options, wait=wait) as response:
+            manifest: dict[str, Any] = orjson.loads(response.read())
+        return manifest
 
     @contextmanager
-    def _ready_subset(self, *, wait: bool, options: Mapping[str, Any]) -> Iterator[httpx.Response]:
+    def _ready(
+        self, path: str, options: Mapping[str, Any], *, wait: bool
+    ) -> Iterator[httpx.Response]:
         while True:
-            with self._stream("/subsets", options) as response:
+            with self._stream(path, options) as response:
                 if response.is_success:
                     yield response
                     return
                 error = failure(response)
-                if not (wait and isinstance(error, ScoresNotReady)):
+                if not (wait and isinstance(error, NotReady)):
                     raise error
                 pause_s = float(response.headers.get("Retry-After", PAUSE_S))
             time.sleep(pause_s)

@@ -20,12 +20,10 @@ class UploadOptions(TypedDict, total=False):
     format: Literal["auto", "json", "jsonl", "csv", "tsv", "parquet"]
 
 
-class ScoreOptions(UploadOptions, total=False):
-    """Options of a run: see `POST /score` in the API."""
+class MethodOptions(TypedDict, total=False):
+    """Options that decide a score, apart from the model: see `POST /score` in the API."""
 
-    method: str
-    model: str
-    engine: str
+    method: Literal["ifd", "learning_percentage", "s2l"]
     dtype: str
     template: str
     convention: str
@@ -33,24 +31,61 @@ class ScoreOptions(UploadOptions, total=False):
     max_length: int
     seed: int
     cache: bool
+    n_epochs: int
+    points: int
+    batch_size: int | Literal["auto"]
+    learning_rate: float | Literal["auto"]
+    epoch: int
+    compat: Literal["small2large"]
+
+
+class ScoreOptions(MethodOptions, UploadOptions, total=False):
+    """Options of a run: see `POST /score` in the API."""
+
+    model: str
+    engine: str
+    embeddings: bool | str
+    num_clusters: int
+    keep_weights: bool
+    checkpoints: str
     dry_run: bool
 
 
-class SubsetOptions(TypedDict, total=False):
-    """Which rows and in which form: see `GET /subsets` in the API. Exactly one of `ratio` and `count`."""
+class TrustOptions(MethodOptions, total=False):
+    """Options of a comparison of two models: see `POST /trust` in the API."""
+
+    name: str
+    proxy: str
+    sample: int
+    engine: str
+    target_engine: str
+
+
+class SelectionOptions(TypedDict, total=False):
+    """Which rows: see `GET /subsets` in the API. Exactly one of `ratio` and `count`."""
 
     run: str
     dataset: str
-    method: str
-    ratio: float
+    method: Literal["ifd", "learning_percentage", "s2l"]
+    ratio: float | str
     count: int
-    strategy: Literal["top", "bottom", "random"]
+    strategy: Literal[
+        "top", "bottom", "random", "cluster_bottom", "cluster_balanced", "facility_location"
+    ]
     min_score: float
     max_score: float
+    include_unlearned: bool
     seed: int
     order: Literal["original", "score"]
     per: Literal["source"]
     stratify: Literal["length", "source"]
+    quota: Literal["per_cluster"]
+    pool_ratio: float | str
+
+
+class SubsetOptions(SelectionOptions, total=False):
+    """Which rows, and in which form: see `GET /subsets` in the API."""
+
     include: Literal["scores"]
     format: Literal["jsonl", "json", "csv", "parquet"]
 
@@ -155,7 +190,7 @@ class Estimate:
 class Run:
     """A run; `waits_for` says why nothing happens, if so. Times are unix seconds, rates rows a second.
 
-    A `dry_run` ends with an `estimate` and has no scores.
+    A `dry_run` ends with an `estimate` and has no scores. `trajectory` is the id of what its method reads losses of.
     """
 
     id: str
@@ -179,6 +214,90 @@ class Run:
     finished_at: int | None
     dry_run: bool = False
     estimate: Estimate | None = None
+    trajectory: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrajectoryTraining:
+    """How far the training of a trajectory is; `hyperparameters` say what `auto` came to."""
+
+    status: str
+    step: int
+    total_steps: int | None
+    trained_tokens: int
+    hyperparameters: dict[str, Any]
+    estimated_finish: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrajectoryCounts:
+    """How far evaluation is; `rows_done` counts rows over all checkpoints."""
+
+    rows: int
+    blocks: int
+    checkpoints: int | None
+    checkpoints_done: int
+    rows_done: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrajectoryCheckpoint:
+    """The proxy after `step` steps: the end of `epoch`, a `point` of s2l, or both; losses in nats per token."""
+
+    position: int
+    step: int
+    epoch: int | None
+    point: bool
+    blocks_done: int
+    mean_loss: float | None
+    weights: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """The losses of a dataset while a proxy is fine-tuned on it; `training` is None if that was done elsewhere."""
+
+    id: str
+    status: str
+    dataset: str
+    model: str
+    revision: str | None
+    engine: str
+    dtype: str
+    options: dict[str, Any]
+    training: TrajectoryTraining | None
+    counts: TrajectoryCounts
+    checkpoints: list[TrajectoryCheckpoint]
+    waits_for: str | None
+    error: Problem | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+
+    @property
+    def active(self) -> bool:
+        """Whether it may still change."""
+        return self.status in {"queued", "training", "evaluating"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Rows that were drawn: row i of the sample is row `rows[i]` of `dataset`, out of `rows_usable`."""
+
+    dataset: str
+    rows_read: int
+    rows_usable: int
+    seed: int
+    rows: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Two runs on one sample."""
+
+    sample: Sample
+    proxy: Run
+    target: Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +350,8 @@ class FineTune:
 
 
 RUN = TypeAdapter(Run)
+TRAJECTORY = TypeAdapter(Trajectory)
+TRUST = TypeAdapter(Trust)
 DATASET = TypeAdapter(Dataset)
 FILE = TypeAdapter(File)
 FINE_TUNE = TypeAdapter(FineTune)
