@@ -27,10 +27,11 @@ from cli import (
     select,
     serve,
     sweep,
+    trust,
     worker,
     worker_health,
 )
-from winnow.errors import EngineError, ServiceError, WinnowError
+from winnow.errors import EngineError, ServiceError, TrainingDied, WinnowError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -62,6 +63,7 @@ for command in (
     score.score,
     select.select,
     agree.agree,
+    trust.trust,
     fine_tune.fine_tune,
     demo.demo,
     serve.serve,
@@ -111,7 +113,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     match error:
         case typer.TyperException():
             return error.format_message().replace("Value error, ", ""), EXIT_USAGE
-        case EngineError() | ServiceError():
+        case EngineError() | ServiceError() | TrainingDied():
             return error.message, EXIT_FAILED
         case WinnowError():
             return error.message, EXIT_USAGE

@@ -9,16 +9,21 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 
 from cli.progress import duration
 from cli.subset import SubsetRequest
 from winnow.estimate import Estimate
-from winnow.scores import ScoreTable
+from winnow.records.example import Flag
+from winnow.scores import FLAG_BITS, ScoreTable
 from winnow.selection.ratio import MISLEADING, Selected
+from winnow.spec import Method
 
 FIRST_REJECTIONS = 5
 """So many rejections are shown; the scores file has all of them."""
+MUCH_UNLEARNED = 0.1
+"""Above this share of unlearned rows a proxy did not learn."""
 
 
 def say(line: str) -> None:
@@ -35,7 +40,7 @@ def say_rejections(first: Iterable[tuple[int, str, str]], total: int) -> None:
         say(f"  and {total - len(shown):,} more; --scores FILE names every one")
 
 
-def say_scores(table: ScoreTable, *, seconds: float) -> None:
+def say_scores(table: ScoreTable, *, method: Method, seconds: float) -> None:
     """How many rows were read, scored and rejected, how the scores lie, and how long it took."""
     rejected = table.table.filter(pc.field("reason").is_valid())
     say(f"read {len(table):,} rows: scored {table.num_scored:,}, rejected {rejected.num_rows:,}")
@@ -46,9 +51,22 @@ def say_scores(table: ScoreTable, *, seconds: float) -> None:
         say_rejections(zip(*first.values(), strict=True), rejected.num_rows)
     score = table.score[~np.isnan(table.score)]
     if len(score):
-        misleading = np.count_nonzero(score >= MISLEADING) / len(score)
-        say(f"score: median {np.median(score):.4f}; {misleading:.1%} at 1 or above")
+        say(f"score: median {np.median(score):.4f}{_of_method(table, score, method)}")
     say(f"took {duration(seconds)}, {len(table) / seconds:,.0f} rows/s")
+
+
+def _of_method(table: ScoreTable, score: npt.NDArray[np.float64], method: Method) -> str:
+    if method == "ifd":
+        return f"; {np.count_nonzero(score >= MISLEADING) / len(score):.1%} at 1 or above"
+    if method == "s2l":
+        return ""
+    unlearned = np.count_nonzero(table.flags & FLAG_BITS[Flag.UNLEARNED]) / len(score)
+    if unlearned <= MUCH_UNLEARNED:
+        return f"; {unlearned:.1%} unlearned"
+    return (
+        f"; {unlearned:.1%} unlearned: the proxy did not learn these data, so its scores say little. Train longer, or "
+        "with another learning rate"
+    )
 
 
 def say_estimate(found: Estimate) -> None:
@@ -65,6 +83,10 @@ def say_estimate(found: Estimate) -> None:
         f"tokens to score: {found.tokens_conditioned:,} with the prompt, {found.tokens_direct:,} without; "
         f"{found.tokens_read:,} to read"
     )
+    if found.checkpoints:
+        say(
+            f"would train on {found.tokens_trained:,} tokens and read the rows at {found.checkpoints} checkpoints"
+        )
     if found.seconds is not None:
         speed = f"{found.rows_per_s:,.0f} rows/s in {found.rows_timed:,} timed rows"
         say(f"would take {duration(found.seconds)}: {speed}")

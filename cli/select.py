@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import options
 from cli.output import check_writable, format_of, replacing
-from winnow.errors import InvalidOption
+from winnow.errors import InputError, InvalidOption
+from winnow.spec import Method
+
+if TYPE_CHECKING:
+    from winnow.embedding import Matrix
+    from winnow.scores import ScoreTable
 
 RUN_PREFIX = "run_"
 
@@ -26,16 +31,30 @@ def select(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The dataset that a scores file belongs to.")
     ] = None,
+    method: Annotated[
+        Method | None,
+        typer.Option(help="What a scores file measures; default: ifd if each row has two losses."),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.npy",
+            help="What --save-embeddings wrote; facility_location on a scores file compares them.",
+        ),
+    ] = None,
     output: options.Output = None,
     ratio: options.Ratio = None,
     count: options.Count = None,
     strategy: options.Strategy = None,
     min_score: options.MinScore = None,
     max_score: options.MaxScore = None,
+    include_unlearned: options.IncludeUnlearned = False,
     seed: options.Seed = 42,
     order: options.Order = "original",
     per: options.Per = None,
     stratify: options.Stratify = None,
+    quota: options.Quota = None,
+    pool_ratio: options.PoolRatio = None,
     include_scores: options.IncludeScores = False,
     input_format: options.InputFormat = "auto",
     url: options.ServerUrl = options.DEFAULT_URL,
@@ -47,8 +66,6 @@ def select(  # noqa: PLR0913, PLR0917 - each is an option of the command line
       winnow select scores.jsonl --data data.jsonl --ratio 0.2 -o subset.jsonl
       winnow select run_... --ratio 0.2 -o subset.jsonl --url http://127.0.0.1:8000
     """
-    from winnow.selection.ratio import Selection
-
     if output is None:
         raise InvalidOption("Name the file of the subset with -o SUBSET.", param="output")
     chosen: dict[str, Any] = {
@@ -57,13 +74,16 @@ def select(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         "count": count,
         "min_score": min_score,
         "max_score": max_score,
+        "include_unlearned": include_unlearned or None,
         "seed": seed,
         "order": order,
         "per": per,
         "stratify": stratify,
+        "quota": quota,
+        "pool_ratio": pool_ratio,
     }
     if source.startswith(RUN_PREFIX) and not Path(source).exists():
-        Selection.make(**chosen)  # what is wrong is said before a service is asked
+        _check(chosen)
         asked = options.given(**chosen) | ({"include": "scores"} if include_scores else {})
         _download(source, output, asked, url=url, api_key=api_key)
     else:
@@ -71,6 +91,8 @@ def select(  # noqa: PLR0913, PLR0917 - each is an option of the command line
             Path(source),
             data,
             output,
+            method=method,
+            embeddings=embeddings,
             chosen=chosen,
             include_scores=include_scores,
             input_format=input_format,
@@ -96,6 +118,8 @@ def _select_locally(
     data: Path | None,
     output: Path,
     *,
+    method: Method | None,
+    embeddings: Path | None,
     chosen: dict[str, Any],
     include_scores: bool,
     input_format: str,
@@ -110,8 +134,16 @@ def _select_locally(
             "Scores do not hold the records: name the dataset they belong to with --data FILE.",
             param="data",
         )
-    request = subset_request(output, inputs=(scores, data), include_scores=include_scores, **chosen)
+    _check(chosen)
     table = read_scores(scores)
+    request = subset_request(
+        output,
+        inputs=(scores, data),
+        include_scores=include_scores,
+        method=method or _method(table, chosen["strategy"]),
+        **chosen,
+    )
+    points = None if embeddings is None else _read_points(embeddings, len(table))
     limit = read_settings().max_record_bytes
     with local.stored(data, given=input_format, max_record_bytes=limit) as dataset:
         if dataset.rows_read != len(table):
@@ -120,4 +152,51 @@ def _select_locally(
                 "it is not the dataset that was scored.",
                 param="data",
             )
-        report.say_subset(request, write_subset(request, dataset.blocks, table))
+        report.say_subset(request, write_subset(request, dataset.blocks, table, points=points))
+
+
+def _check(chosen: dict[str, Any]) -> None:
+    """Say what is wrong before a service is asked or a file is read, whatever the method turns out to be.
+
+    Raises:
+        InvalidOption: names the option, and what it may be.
+    """
+    from winnow.selection.ratio import DEFAULT_STRATEGY, Selection
+
+    if chosen["strategy"] is None and chosen["quota"] is not None:
+        Selection.make(**chosen | {"strategy": DEFAULT_STRATEGY["learning_percentage"]})
+    else:
+        Selection.make(**chosen)
+
+
+def _method(table: ScoreTable, strategy: str | None) -> Method:
+    """What a scores file measures, as far as it shows: only IFD has a loss of the answer alone.
+
+    Raises:
+        InvalidOption: another method, and what it is matters.
+    """
+    if table.num_scored == 0 or table.table.column("tokens_direct").null_count < len(table):
+        return "ifd"
+    if strategy is None:
+        raise InvalidOption(
+            "The scores are not of ifd: name what they are with --method, or choose rows with --strategy.",
+            param="method",
+        )
+    return "s2l" if strategy == "cluster_balanced" else "learning_percentage"
+
+
+def _read_points(path: Path, num_rows: int) -> Matrix:
+    """Unit vectors of every row.
+
+    Raises:
+        InputError: the file does not hold them.
+    """
+    import numpy as np
+
+    try:
+        points: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path} is no file that --save-embeddings wrote.") from error
+    if points.dtype != np.float32 or points.ndim != 2 or len(points) != num_rows:  # noqa: PLR2004
+        raise InputError(f"{path} does not hold an embedding for each of {num_rows:,} rows.")
+    return points

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.output import check_writable, format_of, replacing
+from winnow.embedding import Matrix
 from winnow.records.blocks import BlockReader
 from winnow.records.render import SUBSET_FORMATS, render
 from winnow.scores import ScoreTable, score_members
@@ -42,9 +43,20 @@ def subset_request(
     )
 
 
-def write_subset(request: SubsetRequest, blocks: BlockReader, scores: ScoreTable) -> Selected:
-    """Select rows and write their records; the file is there whole or not at all."""
-    selected = select(scores, request.selection, sources=blocks.sources)
+def write_subset(
+    request: SubsetRequest, blocks: BlockReader, scores: ScoreTable, *, points: Matrix | None
+) -> Selected:
+    """Select rows and write their records; the file is there whole or not at all.
+
+    Raises:
+        InvalidOption: there are no clusters or no embeddings (`points`), and the strategy needs them.
+    """
+    selected = select(
+        scores,
+        request.selection,
+        sources=blocks.sources,
+        points=None if points is None else lambda: points,
+    )
     members = partial(score_members, scores) if request.include_scores else None
     with replacing(request.path) as file:
         for chunk in render(blocks, selected.rows, format=request.format, scores=members):
