@@ -90,3 +90,14 @@ def test_weights_are_safetensors(tmp_path: Path, weights: str, error: type[Excep
     save(tmp_path / "checkpoint-1", weights=weights)
     with pytest.raises(error):
         found(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "state", ["{", "[]", "{}", '{"global_step": null}', '{"global_step": 1, "epoch": "x"}']
+)
+def test_a_damaged_state_is_refused(tmp_path: Path, state: str) -> None:
+    save(tmp_path / "checkpoint-1")
+    (tmp_path / "checkpoint-1" / "trainer_state.json").write_text(state)
+    with pytest.raises(InvalidOption, match=r"trainer_state\.json of checkpoint-1") as refused:
+        found(tmp_path)
+    assert refused.value.param == "checkpoints"

@@ -84,14 +84,25 @@ def _read(folder: Path) -> _Found:
         raise type(error)(error.message, param="checkpoints") from error
     state = folder / "trainer_state.json"
     if state.is_file():
-        values = orjson.loads(state.read_bytes())
-        return _Found(folder, int(values["global_step"]), values.get("epoch"))
+        return _stated(folder, state)
     number = _LAST_NUMBER.search(folder.name)
     if number is None or not int(number[1]):
         raise _refused(
             f"{folder.name} has no trainer_state.json, and its name no number that could be its step."
         )
     return _Found(folder, int(number[1]), None)
+
+
+def _stated(folder: Path, state: Path) -> _Found:
+    try:
+        values = orjson.loads(state.read_bytes())
+        epoch = values.get("epoch")
+        return _Found(folder, int(values["global_step"]), None if epoch is None else float(epoch))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _refused(
+            f"The trainer_state.json of {folder.name} cannot be read ({type(error).__name__}). Mend it, or take it "
+            "away and name the folder by its step."
+        ) from error
 
 
 def _ends(found: list[_Found], n_epochs: int) -> dict[int, int]:

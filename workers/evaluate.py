@@ -14,13 +14,13 @@ from winnow.records.blocks import BlockReader
 from winnow.scoring import window
 from winnow.store.blobs import Blobs
 from winnow.store.evaluation import Evaluated, adopt_trajectory_revision, finish_evaluate
+from winnow.store.losses import LossFiles
 from winnow.store.session import Connection, Database
 from winnow.store.trajectories import Trajectory, load_trajectory
 from winnow.store.work import Claim
 from workers.checkpoints import spec_at
 from workers.engines import EngineCache
 from workers.lease import Lease
-from workers.losses import LossFiles
 from workers.unit import Finish
 
 

@@ -19,6 +19,7 @@ from winnow.records.blocks import BlockReader
 from winnow.scores import NO_CLUSTER, ScoreTable, write_parquet
 from winnow.selection.cluster_rows import cluster_columns
 from winnow.store.blobs import Blobs
+from winnow.store.losses import LossFiles
 from winnow.store.runs import Run, load_run
 from winnow.store.scores import copy_scores, store_clusters
 from winnow.store.session import Connection, Database
@@ -26,7 +27,6 @@ from winnow.store.trajectories import load_checkpoints
 from winnow.store.work import Claim, finish_finalise
 from workers.embeddings import EmbeddingFiles
 from workers.lease import Lease
-from workers.losses import LossFiles
 from workers.patience import patiently
 from workers.summary import Summary, warnings
 from workers.unit import Finish

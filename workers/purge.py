@@ -25,8 +25,8 @@ from workers.unit import Finish
 class PurgeHandler:
     """Deletes the blobs of a dataset and what was made of it, of one run, of a file, or of what is over and left some.
 
-    Of a fine-tune its result is kept: it goes away file by file, when its owner deletes them. Of a trajectory that did
-    not complete nothing is, of a checkpoint that is evaluated its weights are not.
+    Of a fine-tune its result is kept: it goes away file by file, when its owner deletes them. A trajectory that did not
+    complete goes away with all it has, a checkpoint that is evaluated with its weights.
     """
 
     database: Database

@@ -16,6 +16,7 @@ from winnow.records.blocks import BlockReader
 from winnow.scores import RowScore
 from winnow.scoring import NOTHING_KNOWN, score_blocks, window
 from winnow.store.blobs import Blobs
+from winnow.store.losses import LossFiles
 from winnow.store.runs import Run, adopt_revision, load_run
 from winnow.store.session import Connection, Database
 from winnow.store.span_losses import NO_CACHE, CacheUse
@@ -25,7 +26,6 @@ from winnow.trajectory import trajectory_scores
 from workers.embeddings import EmbeddingFiles
 from workers.engines import EmbedderCache, EngineCache
 from workers.lease import Lease
-from workers.losses import LossFiles
 from workers.span_cache import UnitCache
 from workers.unit import Finish
 

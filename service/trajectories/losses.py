@@ -22,8 +22,9 @@ from service.runs.results import CHUNK_BYTES
 from winnow.errors import RunNotUsable, TrajectoryNotReady
 from winnow.scores import CSV_FLAG_SEPARATOR, SCORE_DECIMALS, ScoreFormat, unpack_flags
 from winnow.store.blobs import Blobs
+from winnow.store.losses import LossFiles
 from winnow.store.trajectories import KeptCheckpoint, Trajectory
-from winnow.trajectory import LOSS_SCHEMA, Checkpoint, TrajectoryLosses
+from winnow.trajectory import TrajectoryLosses
 
 
 def require_losses(trajectory: Trajectory) -> None:
@@ -77,19 +78,9 @@ def _parts(
     blobs: Blobs, trajectory: Trajectory, checkpoints: Sequence[KeptCheckpoint]
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of one block after the other."""
-    folders = [f"trajectories/{trajectory.id}/losses/{one.position:03d}" for one in checkpoints]
-    steps = [
-        Checkpoint(position=one.position, step=one.step, epoch=one.epoch, point=one.point)
-        for one in checkpoints
-    ]
+    files = LossFiles(blobs=blobs, trajectory_id=trajectory.id)
     for block in range(trajectory.blocks):
-        tables = [_read(blobs, f"{folder}/{block:08d}.parquet") for folder in folders]
-        yield _records(TrajectoryLosses.join(steps, tables))
-
-
-def _read(blobs: Blobs, path: str) -> pa.Table:
-    with blobs.open_read(path) as file:
-        return pq.read_table(file, schema=LOSS_SCHEMA)
+        yield _records(files.read(checkpoints, block))
 
 
 def _records(losses: TrajectoryLosses) -> list[dict[str, Any]]:
