@@ -39,6 +39,13 @@ def test_it_selects_what_plain_greedy_selects(
     assert facility_location(points, 40).tolist() == _plain_greedy(points, 40)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_unit_vectors_of_many_dimensions_are_told_apart(seed: int) -> None:
+    points = np.random.default_rng(seed).normal(size=(60, 384))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    assert facility_location(points, 30).tolist() == _plain_greedy(points, 30)
+
+
 def test_equal_rows_are_taken_in_order() -> None:
     assert facility_location(np.zeros((4, 2)), 4).tolist() == [0, 1, 2, 3]
 

@@ -7,8 +7,10 @@ submodlib's dense Euclidean similarity. `f` is submodular, so what a row would a
 selected: an old gain bounds the new one, and only rows at the top of the bounds need to be looked at again (Minoux
 1978). The result is that of the plain greedy algorithm, ties by position.
 
-Similarities are float32, gains float64. They are kept if they fit `MATRIX_BYTES`, and computed again for the few rows
-that are looked at where they do not, so memory is bounded for any pool.
+Unit vectors of hundreds of dimensions all have similarities near 1, where a float32 tells few of them apart. So what is
+kept is how far each falls short of 1, computed in float64 and rounded once. These shortfalls are kept if they fit
+`MATRIX_BYTES`, and computed again for the few rows that are looked at where they do not, so memory is bounded for any
+pool.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 Points = npt.NDArray[np.floating[Any]]
-Similarities = npt.NDArray[np.float32]
+Shortfalls = npt.NDArray[np.float32]
 
 MATRIX_BYTES = 768 << 20
 BLOCK_BYTES = 64 << 20
-"""Similarities computed at a time."""
-GAIN_DECIMALS = 5
+"""Shortfalls computed at a time, in float64."""
+GAIN_DECIMALS = 8
 """Two rows that only stand for each other gain the same; without rounding, float noise would choose between them."""
 LOOK_AHEAD = 4
 """Candidates whose gain is computed together: the product over many rows costs little more than over one."""
@@ -33,11 +35,11 @@ LOOK_AHEAD = 4
 
 def facility_location(points: Points, k: int) -> npt.NDArray[np.int64]:
     """Positions of min(k, rows) representatives of `points`, shape (rows, dimensions), in the order of their choice."""
-    similarity = _Similarity(points)
-    covered = np.zeros(len(points), dtype=np.float32)
+    shortfall = _Shortfall(points)
+    left = np.ones(len(points), dtype=np.float32)
     # Python's heap pops the highest bound first, of equal ones the lowest position; `fresh` tells after how many
     # selections a bound was computed.
-    bounds = [(-gain, at, 0) for at, gain in enumerate(similarity.totals())]
+    bounds = [(-gain, at, 0) for at, gain in enumerate(shortfall.totals())]
     heapq.heapify(bounds)
     chosen: list[int] = []
     while bounds and len(chosen) < k:
@@ -45,12 +47,12 @@ def facility_location(points: Points, k: int) -> npt.NDArray[np.int64]:
         if fresh == len(chosen):
             heapq.heappop(bounds)
             chosen.append(at)
-            np.maximum(covered, similarity.rows([at])[0], out=covered)
+            np.minimum(left, shortfall.rows([at])[0], out=left)
             continue
         stale = [heapq.heappop(bounds) for _ in range(min(LOOK_AHEAD, len(bounds)))]
         ahead = [entry for entry in stale if entry[2] < len(chosen)]
         positions = [entry[1] for entry in ahead]
-        for position, gain in zip(positions, similarity.gains(positions, covered), strict=True):
+        for position, gain in zip(positions, shortfall.gains(positions, left), strict=True):
             heapq.heappush(bounds, (-gain, position, len(chosen)))
         for entry in stale:
             if entry[2] == len(chosen):
@@ -58,59 +60,65 @@ def facility_location(points: Points, k: int) -> npt.NDArray[np.int64]:
     return np.array(chosen, dtype=np.int64)
 
 
-class _Similarity:
-    """exp(-distance / dimensions) between points, from memory if there is room for all of it."""
+class _Shortfall:
+    """1 - exp(-distance / dimensions) between points, from memory if there is room for all of it."""
 
     def __init__(self, points: Points) -> None:
-        self._points = np.ascontiguousarray(points, dtype=np.float32)
+        self._points = np.ascontiguousarray(points, dtype=np.float64)
         self._squares = np.einsum("nd,nd->n", self._points, self._points)
         num_rows = len(points)
-        self._block = max(1, BLOCK_BYTES // (4 * max(1, num_rows)))
-        self._matrix: Similarities | None = None
+        self._block = max(1, BLOCK_BYTES // (8 * max(1, num_rows)))
+        self._matrix: Shortfalls | None = None
         if 4 * num_rows**2 <= MATRIX_BYTES:
             self._matrix = np.empty((num_rows, num_rows), dtype=np.float32)
             for start in range(0, num_rows, self._block):
                 stop = min(start + self._block, num_rows)
-                self._matrix[start:stop] = self._compute(np.arange(start, stop))
+                part = self._compute(np.arange(start, stop), start)
+                self._matrix[start:stop, start:] = part
+                self._matrix[start:, start:stop] = part.T
 
     def totals(self) -> list[float]:
         """What each row adds to an empty selection."""
         num_rows = len(self._points)
         return [
-            round(float(total), GAIN_DECIMALS)
+            round(num_rows - float(total), GAIN_DECIMALS)
             for start in range(0, num_rows, self._block)
             for total in self.rows(range(start, min(start + self._block, num_rows))).sum(
                 axis=1, dtype=np.float64
             )
         ]
 
-    def gains(self, positions: list[int], covered: Similarities) -> list[float]:
-        """What each of these rows adds to a selection that covers the pool so far."""
+    def gains(self, positions: list[int], left: Shortfalls) -> list[float]:
+        """What each of these rows adds to a selection to which the rows of the pool fall so far `left` short of 1."""
+        # In float64, where the two rows of a pair gain exactly the same.
         return [
-            round(float(np.maximum(row - covered, 0).sum(dtype=np.float64)), GAIN_DECIMALS)
+            round(
+                float(np.maximum(np.subtract(left, row, dtype=np.float64), 0).sum()), GAIN_DECIMALS
+            )
             for row in self.rows(positions)
         ]
 
-    def rows(self, positions: list[int] | range) -> Similarities:
-        """Similarities of these rows to all, of shape (positions, rows)."""
+    def rows(self, positions: list[int] | range) -> Shortfalls:
+        """Shortfalls of these rows to all, of shape (positions, rows)."""
         if self._matrix is None:
             return self._compute(np.asarray(positions))
-        found: Similarities = (
+        found: Shortfalls = (
             self._matrix[positions.start : positions.stop]
             if isinstance(positions, range)
             else self._matrix[positions]
         )
         return found
 
-    def _compute(self, positions: npt.NDArray[np.int64]) -> Similarities:
-        squares = self._points[positions] @ self._points.T
+    def _compute(self, positions: npt.NDArray[np.int64], first: int = 0) -> Shortfalls:
+        """Shortfalls to the rows from `first` on; no position lies before it."""
+        squares = self._points[positions] @ self._points[first:].T
         squares *= -2
-        squares += self._squares
+        squares += self._squares[first:]
         squares += self._squares[positions, None]
         # A point's distance to itself is exactly 0, which rounding would make a little more or less.
-        squares[np.arange(len(positions)), positions] = 0
+        squares[np.arange(len(positions)), positions - first] = 0
         np.maximum(squares, 0, out=squares)
         np.sqrt(squares, out=squares)
         squares /= -self._points.shape[1]
-        np.exp(squares, out=squares)
-        return np.asarray(squares, dtype=np.float32)
+        np.expm1(squares, out=squares)
+        return np.asarray(-squares, dtype=np.float32)
