@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: venv venv-vllm demo test test-vllm check format serve bench bench-mini bench-scoring train-mini sample wheel clean
+.PHONY: venv venv-vllm demo test test-vllm check format serve bench bench-mini bench-scoring reproduce train-mini sample wheel clean
 
 venv: $(VENV)/.installed
 
@@ -63,6 +63,10 @@ bench-scoring: venv
 
 bench-mini: venv
 	$(BIN)/python -m benchmarks.bench_mini --data $(DATA)
+
+# Hours of one core from nothing; what was computed stays under build/reproduce. ARGS='--only s2l_study', say.
+reproduce: venv
+	$(BIN)/python -m benchmarks.reproduce --data $(DATA) $(ARGS)
 
 # The allocator settings about double the speed of a training process that is alone on its core.
 train-mini: venv

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.bench_mini import Matching, read_records
@@ -103,8 +104,7 @@ def _train(proxy: Proxy, folder: Path, place: Place) -> None:
     torch.set_flush_denormal(True)
     folder.mkdir(parents=True, exist_ok=True)
     corpus = read_corpus(place.data)
-    # One tokenizer for all: with two, half of what differs would be the tokens.
-    tokenizer = train_tokenizer(corpus.train)
+    tokenizer = _tokenizer(folder.parent / "tokenizer", corpus.train)
     save_tokenizer(tokenizer, folder)
     model = _new_model(proxy)
     held_out = encode_documents(tokenizer, corpus.held_out)
@@ -131,6 +131,15 @@ def _train(proxy: Proxy, folder: Path, place: Place) -> None:
         "held_out": loss_by_position(model, held_out)["all"],
     }
     (folder / TRAINING).write_text(json.dumps(said))
+
+
+def _tokenizer(folder: Path, documents: list[str]) -> Tokenizer:
+    """One for all proxies: with two, half of what differs would be the tokens."""
+    file = folder / "tokenizer.json"
+    if not file.exists():
+        folder.mkdir()
+        save_tokenizer(train_tokenizer(documents), folder)
+    return Tokenizer.from_file(str(file))
 
 
 def _new_model(proxy: Proxy) -> GPT2LMHeadModel:
