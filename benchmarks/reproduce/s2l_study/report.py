@@ -53,7 +53,9 @@ def _setting(study: Study, seeds: Sequence[int]) -> str:
         f"{study.proxy.width} and {study.proxy.layers} layers, the target width {study.target.width} and "
         f"{study.target.layers}; batches of {study.batch_size}; {study.steps} steps, or {study.epochs} epochs; "
         f"paired seeds: {len(seeds)}. Accuracy is exact match under greedy decoding, averaged over the families "
-        "without noise."
+        "without noise. Models begin with random weights; IFD is that of the proxy after its first epoch; the oracle, "
+        "which selects by family, spreads over the families of noise too. Sizes, steps and epochs were chosen by "
+        "looking at another seed, which is left out."
     )
 
 
