@@ -27,6 +27,7 @@ from cli import (
     select,
     serve,
     sweep,
+    trajectories,
     trust,
     worker,
     worker_health,
@@ -74,6 +75,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(jobs.app)
+app.add_typer(trajectories.app)
 app.add_typer(db.app)
 app.add_typer(keys.app)
 

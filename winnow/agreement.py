@@ -128,13 +128,13 @@ def _overlap(a: Floats, b: Floats, ratio: float) -> Overlap:
     k = max(1, math.floor(ratio * len(a)))
     return Overlap(
         ratio=ratio,
-        highest=shared(-a, -b, k),
-        lowest=shared(a, b, k),
+        highest=_shared(-a, -b, k),
+        lowest=_shared(a, b, k),
         chance=k / len(a),
     )
 
 
-def shared(a: Floats, b: Floats, k: int) -> float:
+def _shared(a: Floats, b: Floats, k: int) -> float:
     """The share of the k smallest that two arrays have in common; ties by row."""
     first, second = (set(np.argsort(values, kind="stable")[:k].tolist()) for values in (a, b))
     return len(first & second) / k

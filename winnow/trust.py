@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from winnow.agreement import MIN_ROWS, Correlation, rank_correlations, shared
+from winnow.agreement import MIN_ROWS, Correlation, rank_correlations
 from winnow.errors import InputError
 from winnow.scores import ScoreTable
 from winnow.selection.ratio import MISLEADING
@@ -133,13 +133,14 @@ def compare(
         length=length,
         gain=gain,
         kept=tuple(
-            Kept(
-                ratio=ratio,
-                proxy=of_proxy,
-                length=read.kept(ratio, every, by_length=True),
-                chance=_num_kept(ratio, len(every)) / len(every),
+            Kept(ratio=ratio, proxy=of_proxy, length=of_length, chance=num_kept / len(every))
+            for ratio, of_proxy, of_length, num_kept in zip(
+                ratios,
+                intervals[4:],
+                read.kept(every, by_length=True),
+                _nums_kept(ratios, len(every)),
+                strict=True,
             )
-            for ratio, of_proxy in zip(ratios, intervals[4:], strict=True)
         ),
         verdict=_verdict(partial),
     )
@@ -162,14 +163,19 @@ class _Statistics:
 
     def __call__(self, rows: Rows) -> list[float]:
         found = rank_correlations(*(values[rows] for values in self._scores))
-        kept = [self.kept(ratio, rows) for ratio in self._ratios]
         gain = abs(found.a_b) - abs(found.b_length)
-        return [found.a_b, found.partial, found.b_length, gain, *kept]
+        return [found.a_b, found.partial, found.b_length, gain, *self.kept(rows)]
 
-    def kept(self, ratio: float, rows: Rows, *, by_length: bool = False) -> float:
-        """Of the rows that the target would keep, the share that the proxy keeps, or answer length."""
-        other = self._length if by_length else self._proxy
-        return shared(other[rows], self._target[rows], _num_kept(ratio, len(rows)))
+    def kept(self, rows: Rows, *, by_length: bool = False) -> list[float]:
+        """Of the rows that the target would keep at each ratio, the share that the proxy keeps, or answer length."""
+        other = np.argsort((self._length if by_length else self._proxy)[rows], kind="stable")
+        place = np.empty_like(other)
+        place[other] = np.arange(len(rows))
+        places = place[np.argsort(self._target[rows], kind="stable")]
+        return [
+            float(np.count_nonzero(places[:num_kept] < num_kept) / num_kept)
+            for num_kept in _nums_kept(self._ratios, len(rows))
+        ]
 
 
 def _keys(values: Floats, method: Method, *, misleading: float) -> Floats:
@@ -179,8 +185,8 @@ def _keys(values: Floats, method: Method, *, misleading: float) -> Floats:
     return np.where((method == "ifd") & (values >= misleading), values, -values)
 
 
-def _num_kept(ratio: float, num_rows: int) -> int:
-    return max(1, math.floor(ratio * num_rows))
+def _nums_kept(ratios: Sequence[float], num_rows: int) -> list[int]:
+    return [max(1, math.floor(ratio * num_rows)) for ratio in ratios]
 
 
 def _resamples(num_rows: int, seed: int) -> Iterator[Rows]:

@@ -231,6 +231,7 @@ def test_s2l_has_clusters_without_embeddings() -> None:
 
 def test_a_run_whose_rows_are_all_rejected_has_an_empty_subset() -> None:
     assert pick([(None, -1)], method="s2l", count=1).rows.tolist() == []
+    assert pick([(None, 0)], strategy="facility_location", count=1).rows.tolist() == []
 
 
 @pytest.mark.parametrize(

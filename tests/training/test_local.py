@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from winnow.training.local import train_trajectory
 STEPS = [11, 22, 33, 44, 55, 66, 77, 88]
 
 
-def train(folder: Path, examples: list[Example], **options: Any) -> Iterator[Kept]:
+def train(folder: Path, examples: list[Example], **options: Any) -> Generator[Kept]:
     """Eight epochs in batches of four, unless the options say otherwise; each epoch's end is a point."""
     chosen: dict[str, Any] = {
         "method": "s2l",
@@ -80,7 +80,7 @@ def test_leaving_early_ends_the_training(examples: list[Example], tmp_path: Path
     training = train(tmp_path, examples, n_epochs=50)
     next(training)
     child = training_process()
-    training.close()  # type: ignore[attr-defined]
+    training.close()
     assert not child.is_running()
 
 

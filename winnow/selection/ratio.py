@@ -176,7 +176,7 @@ class _Chooser:
             return self._of_clusters(keys, self._labels[group], k)
         if self._points is not None:
             of_all = Fraction(self._selection.pool_ratio or 0) * self._num_rows
-            pool = _smallest(keys, max(math.floor(of_all * len(group) / of), k))
+            pool = _smallest(keys, max(math.floor(of_all * len(group) / max(1, of)), k))
             return pool[np.sort(facility_location(self._points[group[pool]], k))]
         return _smallest(keys, k)
 
