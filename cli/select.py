@@ -140,7 +140,7 @@ def _select_locally(
         output,
         inputs=(scores, data),
         include_scores=include_scores,
-        method=method or _method(table, chosen["strategy"]),
+        method=method or _method(table, chosen["strategy"], chosen["order"]),
         **chosen,
     )
     points = None if embeddings is None else _read_points(embeddings, len(table))
@@ -169,7 +169,7 @@ def _check(chosen: dict[str, Any]) -> None:
         Selection.make(**chosen)
 
 
-def _method(table: ScoreTable, strategy: str | None) -> Method:
+def _method(table: ScoreTable, strategy: str | None, order: str | None) -> Method:
     """What a scores file measures, as far as it shows: only IFD has a loss of the answer alone.
 
     Raises:
@@ -177,9 +177,10 @@ def _method(table: ScoreTable, strategy: str | None) -> Method:
     """
     if table.num_scored == 0 or table.table.column("tokens_direct").null_count < len(table):
         return "ifd"
-    if strategy is None:
+    if strategy not in {"bottom", "cluster_bottom", "cluster_balanced"} or order == "score":
         raise InvalidOption(
-            "The scores are not of ifd: name what they are with --method, or choose rows with --strategy.",
+            "The scores are not of ifd, and which end of them is wanted depends on what they are: name it with "
+            "--method learning_percentage or --method s2l.",
             param="method",
         )
     return "s2l" if strategy == "cluster_balanced" else "learning_percentage"

@@ -11,7 +11,7 @@ import pytest
 from winnow.errors import InvalidOption, ModelNotFound, UnsafeWeights
 from winnow.own_checkpoints import own_checkpoints
 from winnow.spec import RunSpec
-from winnow.trajectory import Checkpoint
+from winnow.trajectory import CHECKPOINT_FILE, Checkpoint
 
 
 def save(folder: Path, *, weights: str = "model.safetensors", **state: float) -> None:
@@ -101,3 +101,25 @@ def test_a_damaged_state_is_refused(tmp_path: Path, state: str) -> None:
     with pytest.raises(InvalidOption, match=r"trainer_state\.json of checkpoint-1") as refused:
         found(tmp_path)
     assert refused.value.param == "checkpoints"
+
+
+def test_weights_that_were_kept_say_what_they_are(tmp_path: Path) -> None:
+    for step, epoch, point in ((10, 1, False), (15, None, True), (20, 2, True)):
+        save(tmp_path / f"{step:08d}-3f9a01bc")
+        told = {"position": 1, "step": step, "epoch": epoch, "point": point}
+        (tmp_path / f"{step:08d}-3f9a01bc" / CHECKPOINT_FILE).write_text(json.dumps(told))
+    assert found(tmp_path, n_epochs=3) == [(10, 1), (15, None), (20, 2)]
+    own = own_checkpoints(RunSpec.make(method="s2l", checkpoints=str(tmp_path)))
+    assert [checkpoint.point for checkpoint, _ in own] == [False, True, True]
+
+
+def test_ends_of_epochs_that_nothing_tells_are_asked_for(tmp_path: Path) -> None:
+    save(tmp_path / "checkpoint-50")
+    with pytest.raises(InvalidOption, match="n_epochs=3 does not divide the last step, 50"):
+        found(tmp_path, method="learning_percentage")
+
+
+def test_a_step_beyond_all_bounds_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "checkpoint-20240131123456")
+    with pytest.raises(InvalidOption, match="Steps are from 1 to"):
+        found(tmp_path)

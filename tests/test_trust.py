@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from winnow.errors import InputError
 from winnow.proxy.engine import SpanLoss
 from winnow.records.example import RejectionReason
-from winnow.scores import RowScore, ScoreTable
+from winnow.scores import Flag, RowScore, ScoreTable
 from winnow.trust import compare, sample_rows, trust
 
 RNG = np.random.default_rng(3)
@@ -116,3 +116,15 @@ def test_a_sample_is_drawn_from_the_usable_rows_and_repeats_itself() -> None:
     assert rows.tolist() != sample_rows(usable, 30, seed=2).tolist()
     assert set(rows.tolist()) <= set(sample_rows(usable, 40, seed=1).tolist())
     assert sample_rows(usable, 500, seed=1).tolist() == np.flatnonzero(usable).tolist()
+
+
+def test_rows_that_a_model_did_not_learn_rank_nothing() -> None:
+    scores = [0.1 * row for row in range(12)]
+    plain = ScoreTable.from_rows(RowScore(row=row, score=score) for row, score in enumerate(scores))
+    unlearned = ScoreTable.from_rows(
+        RowScore(row=row, score=-9.0 if row == 11 else score, flags=(Flag.UNLEARNED,) * (row == 11))
+        for row, score in enumerate(scores)
+    )
+    found = trust(unlearned, plain, method="learning_percentage")
+    assert found.rows == 11
+    assert found.spearman.value == pytest.approx(1)

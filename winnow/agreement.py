@@ -5,7 +5,8 @@ alone, so each correlation comes with the partial one given the logarithm of the
 
     partial = (r_ab - r_al r_bl) / sqrt((1 - r_al^2) (1 - r_bl^2))
 
-and an interval of 95 % from Fisher's transformation. Only rows that both scored are compared.
+and an interval of 95 % from Fisher's transformation. Only rows that both scored are compared, without those that
+a proxy did not learn: their learning percentage ranks nothing.
 """
 
 from __future__ import annotations
@@ -68,13 +69,15 @@ def agreement(a: ScoreTable, b: ScoreTable, *, ratios: Sequence[float] = RATIOS)
     """Compare two score tables of one dataset; the answer's tokens are those of `a`.
 
     Raises:
-        InputError: the tables are not of the same rows, or too few were scored in both.
+        InputError: the tables are not of the same rows, or too few are left.
     """
     if len(a) != len(b):
         raise InputError(f"The scores are of different datasets: {len(a)} and {len(b)} rows.")
-    both = ~(np.isnan(a.score) | np.isnan(b.score))
+    both = a.ranked & b.ranked
     if np.count_nonzero(both) < MIN_ROWS:
-        raise InputError(f"Fewer than {MIN_ROWS} rows have a score in both; compare larger runs.")
+        raise InputError(
+            f"Fewer than {MIN_ROWS} rows are scored, and learned, in both; compare larger runs."
+        )
     return compare(a.score[both], b.score[both], tokens=a.answer_tokens[both], ratios=ratios)
 
 

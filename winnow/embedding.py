@@ -66,7 +66,7 @@ def comparable(matrix: Matrix, embeddings: str | None) -> Matrix:
         centre = matrix.mean(axis=0, dtype=np.float64, where=usable[:, None])
         matrix = matrix - centre.astype(np.float32)
     lengths = np.sqrt(np.einsum("nd,nd->n", matrix, matrix, dtype=np.float64))
-    return np.asarray(matrix / np.where(lengths == 0, 1, lengths)[:, None], dtype=np.float32)
+    return matrix / np.where(lengths == 0, 1, lengths).astype(np.float32)[:, None]
 
 
 def _parts(example: Example) -> tuple[list[str], str]:

@@ -1,11 +1,13 @@
 """Checkpoints that a user trained, found in a folder: each a folder of it, in safetensors, with its tokenizer.
 
-    step     `global_step` in trainer_state.json, as the trainer of Hugging Face writes it, else the last number of the
-             name: checkpoint-500, step-00000012, epoch-3
-    epoch    `epoch` in trainer_state.json where it is whole. Where no checkpoint has the file, `n_epochs` divides the
-             last step, and the checkpoints at those steps are the ends of epochs
+    step     that of checkpoint.json, which Winnow writes beside the weights that it keeps; else `global_step` in
+             trainer_state.json, as the trainer of Hugging Face writes it; else the last number of the name:
+             checkpoint-500, step-00000012, epoch-3
+    epoch    `epoch` in these files where it is whole. Where no checkpoint tells one, `n_epochs` divides the last step,
+             and the checkpoints at those steps are the ends of epochs
 
-All of them are points of S2L. The model before training is not among them: it is the run's model.
+All of them are points of S2L, but for those of which checkpoint.json says otherwise. The model before training is not
+among them: it is the run's model.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ import orjson
 from winnow.errors import InvalidOption, ModelError
 from winnow.proxy.models import checked
 from winnow.spec import RunSpec
-from winnow.trajectory import BEFORE_TRAINING, Checkpoint, check_epochs
+from winnow.trajectory import BEFORE_TRAINING, CHECKPOINT_FILE, Checkpoint, check_epochs
 
 MOST_CHECKPOINTS = 500
+MAX_STEP = 2**31 - 1
 WHOLE = 1e-6
 """An epoch this near to a whole number is at its end."""
 
@@ -34,6 +37,7 @@ class _Found:
     folder: Path
     step: int
     epoch: float | None
+    point: bool = True
 
 
 def own_checkpoints(spec: RunSpec) -> list[tuple[Checkpoint, str]]:
@@ -48,9 +52,14 @@ def own_checkpoints(spec: RunSpec) -> list[tuple[Checkpoint, str]]:
         raise ValueError("the run names no checkpoints")
     found = _found(Path(spec.trajectory.checkpoints))
     ends = _ends(found, spec.trajectory.n_epochs)
+    if not ends and spec.method == "learning_percentage":
+        raise _refused(
+            f"No checkpoint is known to end an epoch, and n_epochs={spec.trajectory.n_epochs} does not divide the last "
+            f"step, {found[-1].step}. Give the n_epochs that they were trained for, or use method=s2l."
+        )
     own = [
         (
-            Checkpoint(position=position, step=one.step, epoch=ends.get(one.step), point=True),
+            Checkpoint(position=position, step=one.step, epoch=ends.get(one.step), point=one.point),
             str(one.folder),
         )
         for position, one in enumerate(found, start=1)
@@ -69,6 +78,10 @@ def _found(folder: Path) -> list[_Found]:
             "folder with a config.json."
         )
     found = sorted((_read(path) for path in folders), key=lambda one: one.step)
+    if not 0 < found[0].step <= found[-1].step <= MAX_STEP:
+        raise _refused(
+            f"Steps are from 1 to {MAX_STEP}; those of {folder.name} go from {found[0].step} to {found[-1].step}."
+        )
     for one, following in pairwise(found):
         if one.step == following.step:
             raise _refused(
@@ -82,9 +95,9 @@ def _read(folder: Path) -> _Found:
         checked(folder)
     except ModelError as error:
         raise type(error)(error.message, param="checkpoints") from error
-    state = folder / "trainer_state.json"
-    if state.is_file():
-        return _stated(folder, state)
+    for name, steps in ((CHECKPOINT_FILE, "step"), ("trainer_state.json", "global_step")):
+        if (folder / name).is_file():
+            return _stated(folder, name, steps)
     number = _LAST_NUMBER.search(folder.name)
     if number is None or not int(number[1]):
         raise _refused(
@@ -93,16 +106,18 @@ def _read(folder: Path) -> _Found:
     return _Found(folder, int(number[1]), None)
 
 
-def _stated(folder: Path, state: Path) -> _Found:
+def _stated(folder: Path, name: str, steps: str) -> _Found:
     try:
-        values = orjson.loads(state.read_bytes())
+        values = orjson.loads((folder / name).read_bytes())
         epoch = values.get("epoch")
-        return _Found(folder, int(values["global_step"]), None if epoch is None else float(epoch))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        step, point = int(values[steps]), bool(values.get("point", True))
+        found = _Found(folder, step, None if epoch is None else float(epoch), point)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise _refused(
-            f"The trainer_state.json of {folder.name} cannot be read ({type(error).__name__}). Mend it, or take it "
-            "away and name the folder by its step."
+            f"The {name} of {folder.name} cannot be read ({type(error).__name__}). Mend it, or take it away and name "
+            "the folder by its step."
         ) from error
+    return found
 
 
 def _ends(found: list[_Found], n_epochs: int) -> dict[int, int]:

@@ -224,6 +224,12 @@ class ScoreTable:
         return type(self)(table.cast(SCORE_SCHEMA))
 
     @property
+    def ranked(self) -> npt.NDArray[np.bool_]:
+        """Rows whose score ranks them: they have one, and it is not that of a row the proxy did not learn."""
+        unlearned = (self.flags & FLAG_BITS[Flag.UNLEARNED]) != 0
+        return np.asarray(~(np.isnan(self.score) | unlearned), dtype=np.bool_)
+
+    @property
     def num_scored(self) -> int:
         """Rows that have a score."""
         return int(np.count_nonzero(~np.isnan(self.score)))

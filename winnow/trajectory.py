@@ -45,6 +45,10 @@ class Checkpoint:
 BEFORE_TRAINING = Checkpoint(position=0, step=0, epoch=0, point=False)
 
 
+CHECKPOINT_FILE = "checkpoint.json"
+"""Beside the weights of a kept checkpoint: its step, its epoch, and whether it is a point."""
+
+
 def planned(total_steps: int, n_epochs: int, points: int) -> list[Checkpoint]:
     """The checkpoints of a fine-tune, by step. Where there are fewer steps than points, every step is a point."""
     ends = {total_steps // n_epochs * epoch: epoch for epoch in range(n_epochs + 1)}
@@ -187,6 +191,7 @@ def _learning_percentage(losses: TrajectoryLosses, spec: RunSpec) -> _Scored:
         return _Scored(
             approximate(perplexities),
             conditioned=ends[0],
+            not_learned=(perplexities[-1] == perplexities[0]) & (spec.compat is None),
             unlearned=perplexities[-1] > perplexities[0],
         )
     found = learning_percentage(perplexities, epoch=spec.epoch, compat=spec.compat)

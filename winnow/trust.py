@@ -90,16 +90,20 @@ def trust(
 ) -> Trust:
     """Compare the scores of a proxy and a target for the same rows; the answer's tokens are those of the target.
 
+    Rows that one of them did not score, or did not learn, are left out.
+
     Raises:
-        InputError: the tables are not of the same rows, or too few were scored in both.
+        InputError: the tables are not of the same rows, or too few are left.
     """
     if len(proxy) != len(target):
         raise InputError(
             f"The scores are of different rows: {len(proxy)} of the proxy and {len(target)} of the target."
         )
-    both = ~(np.isnan(proxy.score) | np.isnan(target.score))
+    both = proxy.ranked & target.ranked
     if np.count_nonzero(both) < MIN_ROWS:
-        raise InputError(f"Fewer than {MIN_ROWS} rows have a score by both models; sample more.")
+        raise InputError(
+            f"Fewer than {MIN_ROWS} rows are scored, and learned, by both models; sample more."
+        )
     return compare(
         proxy.score[both],
         target.score[both],

@@ -14,7 +14,7 @@ from winnow.agreement import Agreement, Correlation, agreement
 from winnow.errors import InvalidOption
 from winnow.store.runs import Run, get_run
 
-COLUMNS = ("row", "score", "tokens_conditioned")
+COLUMNS = ("row", "score", "tokens_conditioned", "flags")
 
 
 class CorrelationView(BaseModel):

@@ -93,7 +93,9 @@ def report(resources: Resources, proxy_id: str, target_id: str, *, owner: str) -
             param="run_id",
         )
     a, b = (read_scores(resources.blobs, run, columns=COLUMNS) for run in pair)
-    return TrustReport.of(proxy_id, target_id, trust(a, b, method=proxy.method))
+    return TrustReport.of(
+        proxy_id, target_id, trust(a, b, method=proxy.method, seed=proxy.spec.seed)
+    )
 
 
 def _measure(run: Run) -> str:

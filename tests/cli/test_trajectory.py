@@ -71,7 +71,7 @@ def test_the_subset_is_the_one_that_the_scores_give_again(
         ["--strategy", "cluster_bottom", "--quota", "per_cluster"],
         ["--strategy", "cluster_balanced", "--per", "source"],
         ["--strategy", "cluster_balanced", "--stratify", "length"],
-        ["--strategy", "top"],
+        ["--strategy", "top", "--method", "s2l"],
     ],
 )
 def test_scores_of_a_trajectory_are_open_to_every_strategy(
@@ -93,7 +93,7 @@ def test_saved_embeddings_are_what_facility_location_compares(
     assert np.isnan(points).any(axis=1).tolist() == [*[False] * (ROWS - 1), True]
     asked = (
         *("select", folder / "s2l.jsonl", "--data", folder / "data.jsonl", "--count", "5"),
-        *("--strategy", "facility_location", "-o", "kept.jsonl"),
+        *("--strategy", "facility_location", "--method", "s2l", "-o", "kept.jsonl"),
     )
     assert "has no embeddings" in winnow(*asked).error_lines[0]
     assert winnow(*asked, "--embeddings", folder / "points.npy").code == 0

@@ -270,3 +270,15 @@ def test_the_best_row_comes_first_where_the_order_is_that_of_scores(method: str)
     found = pick(rows, method=method, strategy="cluster_balanced", count=4, order="score")
     hardest_low = method == "learning_percentage"
     assert found.rows.tolist() == ([1, 3, 0, 2] if hardest_low else [2, 0, 1, 3])
+
+
+@pytest.mark.parametrize("by", ["per", "stratify"])
+def test_rows_without_sources_are_not_shared_out_among_them(by: str) -> None:
+    scores = ScoreTable.from_rows(RowScore(row=row, score=0.5) for row in range(4))
+    with pytest.raises(InvalidOption, match="No row names its source") as refused:
+        select(
+            scores,
+            Selection.make(ratio=0.5, **{by: "source"}),
+            sources=lambda: pa.chunked_array([[None] * 4], pa.string()),
+        )
+    assert refused.value.param == by

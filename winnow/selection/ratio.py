@@ -58,6 +58,7 @@ from winnow.selection.request import (
     needs_work,
     no_clusters,
     no_embeddings,
+    no_sources,
 )
 
 __all__ = [
@@ -219,7 +220,9 @@ def _shares(
     """Groups of candidates, and how many rows each gives."""
     groups = [(candidates, k)]
     if "source" in {selection.per, selection.stratify}:
-        by_source = [candidates[group] for group in members(source_labels(sources())[candidates])]
+        by_source = [
+            candidates[group] for group in members(_by_name(sources(), selection)[candidates])
+        ]
         share_out = equal_shares if selection.per else largest_remainder
         groups = list(
             zip(by_source, share_out([len(group) for group in by_source], k), strict=True)
@@ -227,6 +230,12 @@ def _shares(
     if selection.stratify == "length":
         groups = [part for group, share in groups for part in _by_length(group, share, scores)]
     return groups
+
+
+def _by_name(sources: pa.ChunkedArray, selection: Selection) -> Labels:
+    if len(sources) and sources.null_count == len(sources):
+        raise no_sources("per" if selection.per else "stratify")
+    return source_labels(sources)
 
 
 def _by_length(group: Rows, share: int, scores: ScoreTable) -> list[tuple[Rows, int]]:

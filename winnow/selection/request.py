@@ -183,6 +183,15 @@ def no_embeddings() -> InvalidOption:
     )
 
 
+def no_sources(param: Literal["per", "stratify"]) -> InvalidOption:
+    """What to say where rows are to be shared out among sources, and none names one."""
+    return InvalidOption(
+        f"No row names its source, so {param}=source has nothing to share the rows out among. Give the records a field "
+        "'source', or leave it out.",
+        param=param,
+    )
+
+
 def needs_work(selection: Selection) -> bool:
     """Whether a selection takes more than reading scores: embeddings are read, and compared with each other."""
     return selection.strategy == "facility_location"

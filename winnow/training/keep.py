@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import orjson
 from transformers import PreTrainedTokenizerBase
 
 from winnow.training.events import Kept, TrainingEvent
 from winnow.training.finite import check_weights
 from winnow.training.job import KEPT
 from winnow.training.spec import FineTuneSpec
-from winnow.trajectory import Checkpoint
+from winnow.trajectory import CHECKPOINT_FILE, Checkpoint
 
 
 class Keeper:
@@ -61,6 +63,7 @@ class Keeper:
         partial = target.with_suffix(".part")
         model.save_pretrained(partial)
         self._tokenizer.save_pretrained(partial)
+        (partial / CHECKPOINT_FILE).write_bytes(orjson.dumps(asdict(self._wanted[step])))
         partial.replace(target)
         self._say(self._event(step))
 
