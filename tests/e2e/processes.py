@@ -16,8 +16,8 @@ import psutil
 
 TINY = Path(__file__).parents[1] / "golden" / "tiny-gpt2"
 ROOT = Path(__file__).parents[2]
-START_S = 60.0
-STOP_S = 20.0
+START_S = 120.0
+STOP_S = 30.0
 
 T = TypeVar("T")
 

@@ -220,9 +220,9 @@ def test_an_interrupted_command_says_how_to_come_back(embedded: str, tmp_path: P
     log = tmp_path / "log"
     arguments = ("fine-tune", sample_path(), "--epochs", "50", "-o", "adapter", "--url", embedded)
     with running(*arguments, env={}, log=log, cwd=tmp_path) as following:
-        until(lambda: "ftjob-" in following.log or None, timeout_s=60)
+        until(lambda: "ftjob-" in following.log or None, timeout_s=120)
         following.process.send_signal(signal.SIGINT)
-        assert following.process.wait(20) in {130, -signal.SIGINT}
+        assert following.process.wait(60) in {130, -signal.SIGINT}
     (job,) = re.findall(r"winnow jobs follow (\S+) -o adapter", following.log)
     assert "Traceback" not in following.log
     url = ("--url", embedded)
