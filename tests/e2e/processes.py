@@ -94,7 +94,7 @@ def command(*arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = N
     return done.stdout
 
 
-def until(probe: Callable[[], T | None], *, timeout_s: float = 30.0) -> T:
+def until(probe: Callable[[], T | None], *, timeout_s: float = 60.0) -> T:
     """What `probe` returns once it is not None; fails when it takes too long."""
     deadline = time.monotonic() + timeout_s
     while (found := probe()) is None:
