@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,11 @@ from winnow.store.blobs import Blobs
 from winnow.store.keys import create_key
 from winnow.store.session import Database
 from winnow.store.tables import metadata
+
+
+def pytest_configure() -> None:
+    """Where a script runs the suite in the background, its processes would inherit that they ignore an interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
