@@ -146,7 +146,9 @@ def service_env(settings: Settings) -> dict[str, str]:
     """The settings as environment variables, for a process that a test starts: `{**os.environ, **service_env(s)}`."""
     values = settings.model_dump(mode="json", exclude_none=True)
     return {
-        f"WINNOW_{name.upper()}": ",".join(value) if isinstance(value, list) else str(value)
+        f"WINNOW_{name.upper()}": ",".join(map(str, value))
+        if isinstance(value, list)
+        else str(value)
         for name, value in values.items()
     }
 

@@ -14,6 +14,7 @@
     │   │   ├── DatasetNotReady       the dataset is still being read
     │   │   ├── ScoresNotReady        the run is still working
     │   │   ├── SelectionNotReady     the rows are still being chosen
+    │   │   ├── PredictionsNotReady   a labelling platform must ask for its predictions again
     │   │   └── TrajectoryNotReady    the proxy is still being trained or evaluated
     │   └── RunNotUsable          the run or trajectory failed or was cancelled
     ├── NotAuthenticated      no key, or an unknown one
@@ -128,6 +129,12 @@ class SelectionNotReady(NotReady):
     """The rows are still being chosen. Ask again after Retry-After seconds."""
 
     code = "selection_not_ready"
+
+
+class PredictionsNotReady(NotReady):
+    """What the predictions are made of is not there yet. Retrieve them again after Retry-After seconds."""
+
+    code = "predictions_not_ready"
 
 
 class TrajectoryNotReady(NotReady):

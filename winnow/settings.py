@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from winnow.errors import ConfigurationError
 from winnow.spec import Dtype, EngineName
+from winnow.webhooks.addresses import LOOPBACK, Network
+from winnow.webhooks.schedule import MAX_ATTEMPTS
 
 FOLDER_BROKER = "filesystem://"
 FOLDER_TRANSPORT = "winnow.store.message_folder:Transport"
@@ -106,11 +108,26 @@ class Settings(BaseSettings):
     republish_after_s: float = Field(
         8.0, gt=0, description="A message not claimed for so long is sent again."
     )
+    webhook_networks: Annotated[tuple[Network, ...] | None, NoDecode] = Field(
+        None,
+        description="Private networks that webhooks may be sent to, separated by commas, as 10.0.0.0/8; default: none, "
+        "and in the embedded mode this machine.",
+    )
+    webhook_timeout_s: float = Field(
+        15.0, gt=0, le=30, description="How long the receiver of a webhook may take to answer."
+    )
+    webhook_retries_s: Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode] = Field(
+        (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
+        max_length=MAX_ATTEMPTS - 1,
+        description="Pauses between the attempts at a webhook, separated by commas.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line."
     )
 
-    @field_validator("models", "checkpoints", "embedders", mode="before")
+    @field_validator(
+        "models", "checkpoints", "embedders", "webhook_networks", "webhook_retries_s", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -132,6 +149,13 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether this process keeps everything under `data_dir`."""
         return self.broker_url is None or self.broker_url.startswith(FOLDER_BROKER)
+
+    @property
+    def opened_networks(self) -> tuple[Network, ...]:
+        """Networks beside the public ones that webhooks may be sent to."""
+        if self.webhook_networks is not None:
+            return self.webhook_networks
+        return LOOPBACK if self.embedded else ()
 
     @property
     def work_folder(self) -> Path:
@@ -189,7 +213,9 @@ def settings_table() -> str:
     """Every setting as a Markdown table: what the README shows."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        default = field.default
+        if isinstance(default, tuple):
+            default = ",".join(map(str, default))
         shown = "" if default in {None, ""} else f"`{default}`"
         rows.append(f"| `WINNOW_{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(rows)

@@ -45,7 +45,8 @@ class TrajectorySpec:
 
     Losses are kept before training, after each of `n_epochs`, and at `points` even distances. `max_length` is cut to
     the window of a model that has less. `keep_weights`: the weights stay after they were read. `checkpoints`: a folder
-    of the user's own checkpoints, instead of training.
+    of the user's own checkpoints, instead of training, and `checkpoints_revision` what their files were when the run
+    was made (`winnow.own_checkpoints.own_revision`), so that other files under the same names are another trajectory.
     """
 
     n_epochs: int = 3
@@ -57,6 +58,7 @@ class TrajectorySpec:
     seed: int = 42
     keep_weights: bool = False
     checkpoints: str | None = None
+    checkpoints_revision: str | None = None
 
     def check(self) -> None:
         """Raises InvalidOption, which names the option and what it may be."""
@@ -211,6 +213,20 @@ def fingerprint(spec: RunSpec) -> str:
     return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
+def check_clusters(spec: RunSpec, rows: int) -> None:
+    """Whether the clusters that a run asks for are found in reasonable time, now that its rows are counted.
+
+    Raises:
+        InvalidOption: k-means would keep a worker for hours; the message says how many clusters there may be.
+    """
+    if spec.num_clusters is not None and spec.num_clusters * rows > MAX_COMPARED:
+        raise InvalidOption(
+            f"num_clusters={spec.num_clusters} would compare each of {rows:,} rows with so many centres, again and "
+            f"again. Ask for at most {MAX_COMPARED // rows}.",
+            param="num_clusters",
+        )
+
+
 def _check_choice(name: str, value: object, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
         choices = ", ".join(str(one) for one in allowed if one is not None)
@@ -255,7 +271,10 @@ def _embeddings(method: str, given: str | bool | None) -> str | None:
     return str(given)
 
 
-MAX_CLUSTERS = 100_000
+MAX_CLUSTERS = 5_000
+"""Five times what was published for Alpaca."""
+MAX_COMPARED = 2_000_000_000
+"""Rows times clusters: k-means compares so many pairs in each of its up to 100 rounds, on one thread."""
 
 _TRAJECTORY_ONLY = frozenset(
     {"n_epochs", "points", "batch_size", "learning_rate", "keep_weights", "checkpoints"}

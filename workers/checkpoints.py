@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
-from filelock import FileLock
 
 from winnow.spec import RunSpec
 from winnow.store.blobs import Blobs
@@ -26,8 +25,8 @@ from winnow.store.trajectories import (
     load_trajectory,
 )
 from winnow.store.trajectory_progress import NAME_JOINT, checkpoint_name
-from workers.scratch import scratch
-from workers.transfer import download_folder
+from workers.scratch import scratch, turn
+from workers.transfer import OnPiece, download_folder, nothing
 
 _NAME = re.compile(rf"(?P<trajectory>traj_[a-z0-9]+){NAME_JOINT}(?P<position>\d+)")
 
@@ -55,8 +54,10 @@ class CheckpointFiles:
     root: Path
 
     @contextmanager
-    def fetched(self, name: str) -> Iterator[Path]:
+    def fetched(self, name: str, *, on_piece: OnPiece = nothing) -> Iterator[Path]:
         """The folder of a checkpoint, which stays while the block lasts. Any other one goes away.
+
+        `on_piece` is called while it is fetched, and while another process fetches one; it may end that.
 
         Raises:
             FileNotFoundError: its weights were removed, since somebody has evaluated it.
@@ -72,28 +73,29 @@ class CheckpointFiles:
             yield Path(kept.folder)
             return
         folder = self.root / name
-        with self._turn():
+        with turn(self._lock, on_wait=on_piece):
+            self.root.mkdir(exist_ok=True)
             self._remove([other for other in self.root.iterdir() if other != folder])
             if not folder.is_dir():
-                self._fetch(kept, folder)
+                self._fetch(kept, folder, on_piece)
             yield folder
 
     def remove(self, name: str) -> None:
         """Remove what is here of a checkpoint, or of a whole trajectory; of anything else nothing is."""
         mine = [path for path in self.root.glob("*") if name in _whose(path.name)]
         if mine:
-            with self._turn():
+            with turn(self._lock, on_wait=nothing):
                 self._remove(mine)
 
-    def _turn(self) -> FileLock:
-        self.root.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.root.with_suffix(".lock"))
+    @property
+    def _lock(self) -> Path:
+        return self.root.with_suffix(".lock")
 
-    def _fetch(self, kept: KeptCheckpoint, folder: Path) -> None:
+    def _fetch(self, kept: KeptCheckpoint, folder: Path, on_piece: OnPiece) -> None:
         log.info("checkpoint is fetched", model=folder.name, step=kept.step)
         with scratch(self.root.parent / "jobs") as room:
             target = room / "model"
-            download_folder(self.blobs, kept.folder or "", target, on_piece=_go_on)
+            download_folder(self.blobs, kept.folder or "", target, on_piece=on_piece)
             shutil.move(target, folder)
 
     @staticmethod
@@ -105,7 +107,3 @@ class CheckpointFiles:
 def _whose(name: str) -> tuple[str, str]:
     """A checkpoint's name, and the id of its trajectory."""
     return name, name.partition(NAME_JOINT)[0]
-
-
-def _go_on() -> None:
-    """Other units ask for the same weights next, so nothing need end their transfer."""

@@ -10,21 +10,31 @@ import structlog
 from winnow.errors import WinnowError
 from winnow.proxy.engine import Embedder, Engine
 from winnow.spec import PROXY_EMBEDDINGS, RunSpec
+from workers.transfer import OnPiece, nothing
 
 log = structlog.get_logger()
+
+
+Fetch = Callable[[str, OnPiece], None]
+"""Brings the files of a model to this machine, before they are loaded; a slow blob store takes its time over them."""
+
+
+def _is_here(_model: str, _on_piece: OnPiece) -> None:
+    """Of a model that was never anywhere else."""
 
 
 class EngineCache:
     """Holds one engine at a time, so that two models never have to fit into memory together."""
 
-    def __init__(self, load: Callable[[RunSpec], Engine]) -> None:
+    def __init__(self, load: Callable[[RunSpec], Engine], fetch: Fetch = _is_here) -> None:
         self._load = load
+        self._fetch = fetch
         self._lock = threading.Lock()
         self._key: tuple[object, ...] | None = None
         self._engine: Engine | None = None
 
-    def get(self, spec: RunSpec) -> Engine:
-        """The engine for `spec`; loading takes seconds.
+    def get(self, spec: RunSpec, *, on_piece: OnPiece = nothing) -> Engine:
+        """The engine for `spec`; loading takes seconds. `on_piece` is called while files are fetched, and may end that.
 
         Raises:
             ModelError: the model is missing or unsafe.
@@ -35,6 +45,7 @@ class EngineCache:
             if self._engine is None or key != self._key:
                 self._engine = None
                 log.info("engine loads", engine=spec.engine, model=spec.model, dtype=spec.dtype)
+                self._fetch(spec.model, on_piece)
                 self._engine = self._load(spec)
                 self._key = key
             return self._engine

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from winnow.estimate import estimate
+from winnow.estimate import estimate, first_rows
 from winnow.messages import Wakeup
 from winnow.records.blocks import BlockReader
 from winnow.scoring import window
 from winnow.store.blobs import Blobs
+from winnow.store.datasets import load_dataset
 from winnow.store.runs import adopt_revision, load_run
 from winnow.store.session import Connection, Database
 from winnow.store.work import Claim, finish_estimate
@@ -36,17 +37,19 @@ class EstimateHandler:
         """
         with self.database.transaction() as connection:
             run = load_run(connection, claimed.subject)
-        engine = self.engines.get(run.spec)
+        engine = self.engines.get(run.spec, on_piece=lease.go_on)
         with self.database.transaction() as connection:
             adopt_revision(connection, run.id, engine.revision, window(engine, run.spec))
             offered = [run.offer.queue in worker.queues for worker in live_workers(connection)]
-        found = estimate(
-            BlockReader(*self.blobs.folder(f"datasets/{run.dataset_id}/rows")),
-            engine=engine,
-            spec=run.spec,
-            on_rows=lease.progress,
+            dataset = load_dataset(connection, run.dataset_id)
+        blocks = BlockReader(*self.blobs.folder(f"datasets/{dataset.id}/rows"))
+        found = estimate(blocks, engine=engine, spec=run.spec, on_rows=lease.progress)
+        found = replace(
+            found,
+            workers=max(1, sum(offered)),
+            format=dataset.format,
+            first_rows=first_rows(blocks),
         )
-        found = replace(found, workers=max(1, sum(offered)))
 
         def finish(connection: Connection) -> Sequence[Wakeup]:
             return finish_estimate(connection, claimed, found)

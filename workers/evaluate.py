@@ -43,7 +43,7 @@ class EvaluateHandler:
         assert claimed.checkpoint is not None  # noqa: S101
         with self.database.transaction() as connection:
             trajectory = load_trajectory(connection, claimed.trajectory_id)
-        engine = self._engine(trajectory, claimed.checkpoint)
+        engine = self._engine(trajectory, claimed.checkpoint, lease)
         reader = BlockReader(*self.blobs.folder(f"datasets/{trajectory.dataset_id}/rows"))
         files = LossFiles(blobs=self.blobs, trajectory_id=trajectory.id)
         blocks = range(claimed.first_block, claimed.first_block + claimed.num_blocks)
@@ -66,8 +66,8 @@ class EvaluateHandler:
 
         return finish
 
-    def _engine(self, trajectory: Trajectory, position: int) -> Engine:
-        engine = self.engines.get(spec_at(trajectory, position))
+    def _engine(self, trajectory: Trajectory, position: int, lease: Lease) -> Engine:
+        engine = self.engines.get(spec_at(trajectory, position), on_piece=lease.go_on)
         if position == 0:
             longest = window(engine, trajectory.spec)
             with self.database.transaction() as connection:

@@ -8,16 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.messages import Wakeup
-from winnow.records.blocks import BlockReader
 from winnow.scores import NO_CLUSTER, ScoreTable, write_parquet
-from winnow.selection.cluster_rows import cluster_columns
 from winnow.store.blobs import Blobs
 from winnow.store.losses import LossFiles
 from winnow.store.runs import Run, load_run
@@ -25,14 +21,11 @@ from winnow.store.scores import copy_scores, store_clusters
 from winnow.store.session import Connection, Database
 from winnow.store.trajectories import load_checkpoints
 from winnow.store.work import Claim, finish_finalise
-from workers.embeddings import EmbeddingFiles
+from workers.clusters import Clusters, clusters_of_embeddings, clusters_of_losses
 from workers.lease import Lease
 from workers.patience import patiently
 from workers.summary import Summary, warnings
 from workers.unit import Finish
-
-Clusters = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
-"""The columns `cluster` and `cluster_in_source`."""
 
 STORED_ROWS = 65_536
 """Clusters that one statement stores."""
@@ -49,7 +42,7 @@ class FinaliseHandler:
         """Write the file; it is put in place when it is whole."""
         with self.database.transaction() as connection:
             run = load_run(connection, claimed.subject)
-        clusters = patiently(lease, lambda: self._clusters(run))
+        clusters = self._clusters(run, lease)
         summary = Summary()
         with (
             self.database.transaction() as connection,
@@ -69,23 +62,16 @@ class FinaliseHandler:
 
         return finish
 
-    def _clusters(self, run: Run) -> Clusters | None:
-        features = self._features(run)
-        if features is None:
-            return None
-        reader = BlockReader(*self.blobs.folder(f"datasets/{run.dataset_id}/rows"))
-        return cluster_columns(features, run.spec, reader.sources())
-
-    def _features(self, run: Run) -> npt.NDArray[np.floating[Any]] | None:
-        num_blocks = run.blocks or 0
+    def _clusters(self, run: Run, lease: Lease) -> Clusters | None:
+        rows = run.rows or 0
         if run.method == "s2l" and run.trajectory_id is not None:
             with self.database.transaction() as connection:
                 kept = load_checkpoints(connection, run.trajectory_id)
             files = LossFiles(blobs=self.blobs, trajectory_id=run.trajectory_id)
-            return np.concatenate([files.read(kept, block).curves for block in range(num_blocks)])
+            return patiently(lease, rows, clusters_of_losses, self.blobs, run, files, kept)
         if run.spec.embeddings is None:
             return None
-        return EmbeddingFiles(blobs=self.blobs, run_id=run.id).read(num_blocks)
+        return patiently(lease, rows, clusters_of_embeddings, self.blobs, run)
 
 
 def _clustered(

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from winnow.messages import Publish, Wakeup
 from winnow.proxy.models import revision
 from winnow.settings import Settings
 from winnow.store.blobs import Blobs
-from winnow.store.evaluation import finish_trajectory_training
+from winnow.store.evaluation import begin_anew, finish_trajectory_training
 from winnow.store.fine_tunes import FineTune, load_fine_tune
 from winnow.store.session import Connection, Database
 from winnow.store.training import (
@@ -39,7 +40,7 @@ from winnow.store.training import (
     kept_checkpoints,
     told_so_far,
 )
-from winnow.store.trajectories import load_trajectory
+from winnow.store.trajectories import load_checkpoints, load_trajectory
 from winnow.store.work import Claim
 from winnow.training.events import Done
 from winnow.training.job import (
@@ -111,6 +112,8 @@ class TrainHandler:
             checkpoint = self._restore(folder, kept, claimed, on_piece)
             if checkpoint is not None:
                 _check_base(job, provenance)
+            elif self._has_kept(job):
+                return partial(begin_anew, claim=claimed)
             TrainingJob(
                 spec=job.spec,
                 base_folder=base_folder,
@@ -152,12 +155,21 @@ class TrainHandler:
 
         return finish
 
+    def _has_kept(self, job: FineTune) -> bool:
+        """Whether there are checkpoints already of a training that begins with its first step."""
+        if job.trajectory_id is None:
+            return False
+        with self.database.transaction() as connection:
+            kept = load_checkpoints(connection, job.trajectory_id)
+        return any(checkpoint.step for checkpoint in kept)
+
     def _weights(self, job: FineTune, claimed: Claim, base_revision: str) -> KeptWeights | None:
         if job.trajectory_id is None:
             return None
         with self.database.transaction() as connection:
             trajectory = load_trajectory(connection, job.trajectory_id)
         return KeptWeights(
+            database=self.database,
             blobs=self.blobs,
             publish=self.publish,
             claim=claimed,

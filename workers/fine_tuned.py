@@ -24,8 +24,8 @@ from winnow.store.blobs import Blobs
 from winnow.store.fine_tunes import FineTune, load_model
 from winnow.store.session import Database
 from winnow.training.names import is_fine_tuned
-from workers.scratch import scratch
-from workers.transfer import OnPiece, download
+from workers.scratch import scratch, turn
+from workers.transfer import OnPiece, download, nothing
 
 KEEP = 4
 """Fetched models that are kept on this disk."""
@@ -39,10 +39,6 @@ LISTEN_S = 0.5
 log = structlog.get_logger()
 
 
-def _go_on() -> None:
-    """A model that is fetched is of use to whoever asks next, so nothing need end its transfer."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class ModelFiles:
     """Finds or makes the folder of a model; fetched ones are below `root`, which workers of a machine may share."""
@@ -51,8 +47,10 @@ class ModelFiles:
     blobs: Blobs
     root: Path
 
-    def folder(self, name: str, *, on_piece: OnPiece = _go_on) -> Path:
-        """The folder of the model's files. `on_piece` is called while they are fetched, and may end that.
+    def folder(self, name: str, *, on_piece: OnPiece = nothing) -> Path:
+        """The folder of the model's files.
+
+        `on_piece` is called while they are fetched, here or by another process, and may end that.
 
         Raises:
             ModelError: there is no such model here, its files were deleted, or it is an adapter of other files.
@@ -64,8 +62,7 @@ class ModelFiles:
         with self.database.transaction() as connection:
             job = load_model(connection, name)
         folder = self.root / job.id
-        self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(_lock_of(folder)):
+        with turn(_lock_of(folder), on_wait=on_piece):
             if not folder.is_dir():
                 self._fetch(job, folder, on_piece)
             os.utime(folder)

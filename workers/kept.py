@@ -16,11 +16,12 @@ from pathlib import Path
 from winnow.messages import Publish, Wakeup
 from winnow.store.blobs import Blobs
 from winnow.store.evaluation import adopt_trajectory_revision, record_kept
-from winnow.store.session import Connection
+from winnow.store.session import Connection, Database
 from winnow.store.trajectories import Trajectory
 from winnow.store.work import Claim
 from winnow.training.events import Kept, Prepared
 from winnow.trajectory import Checkpoint, planned
+from workers.leftovers import discard_unrecorded
 from workers.transfer import OnPiece, files_below, upload
 
 Recorded = tuple[bool, list[Wakeup]]
@@ -32,6 +33,7 @@ Write = Callable[[Callable[[Connection], Recorded]], Recorded]
 class KeptWeights:
     """Takes what one attempt at the training of `trajectory` keeps. `revision` is that of the files it began with."""
 
+    database: Database
     blobs: Blobs
     publish: Publish
     claim: Claim
@@ -64,7 +66,7 @@ class KeptWeights:
                 lambda connection: record_kept(connection, self.claim, checkpoint, folder)
             )
         except BaseException:
-            self.blobs.delete_tree(folder)
+            discard_unrecorded(self.database, self.blobs, self.claim, folder)
             raise
         if not needed:
             self.blobs.delete_tree(folder)

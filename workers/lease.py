@@ -81,11 +81,19 @@ class Lease:
             LeaseLost: another worker has the unit.
         """
         self._rows_done = rows_done
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Say that the work goes on where there are no rows to count, and hear whether it should.
+
+        Raises:
+            ShuttingDown, Cancelled, LeaseLost: as `progress` does.
+        """
         self.alive()
         self.check()
 
     def alive(self) -> None:
-        """Say that the work goes on, where there are no rows to count."""
+        """Say that the work goes on, whatever happens."""
         self._progress_at = time.monotonic()
 
     def check(self) -> None:

@@ -24,7 +24,6 @@ from winnow.store.values import storable
 from winnow.store.work import Claim
 from winnow.training.job import TRAIN_FILE, VALIDATION_FILE, write_examples
 from workers.lease import Lease
-from workers.patience import patiently
 from workers.scratch import scratch
 from workers.training_data import DataSource
 from workers.transfer import upload
@@ -71,10 +70,11 @@ class PrepareHandler:
             database=self.database,
             blobs=self.blobs,
             max_record_bytes=self.settings.max_record_bytes,
+            lease=lease,
         )
         try:
             name = getattr(job, param)
-            data = patiently(lease, lambda: source.open(name, owner=job.owner))
+            data = source.open(name, owner=job.owner)
             sieve = _Sieve(lease)
             rows = write_examples(path, sieve.examples(data.outcomes))
             if rows == 0:

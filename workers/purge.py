@@ -25,8 +25,9 @@ from workers.unit import Finish
 class PurgeHandler:
     """Deletes the blobs of a dataset and what was made of it, of one run, of a file, or of what is over and left some.
 
-    Of a fine-tune its result is kept: it goes away file by file, when its owner deletes them. A trajectory that did not
-    complete goes away with all it has, a checkpoint that is evaluated with its weights.
+    Of a fine-tune its result is kept: it goes away file by file, when its owner deletes them. A trajectory that was
+    deleted or did not complete goes away with all it has, a checkpoint that is evaluated with its weights. A subject
+    that is a path is one blob: the rows of a selection that another one took the place of.
     """
 
     database: Database
@@ -55,6 +56,8 @@ class PurgeHandler:
         return finish
 
     def _paths(self, connection: Connection, subject: str) -> list[str]:
+        if "/" in subject:
+            return [subject]
         prefix = re.split("[_-]", subject, maxsplit=1)[0]
         match prefix:
             case "ds":
@@ -78,7 +81,8 @@ class PurgeHandler:
         """All of it, or the weights of one checkpoint."""
         trajectory_id, _, position = subject.partition(NAME_JOINT)
         if not position:
-            return [f"trajectories/{trajectory_id}"]
+            training = training_ids_of(connection, trajectory_id)
+            return [f"trajectories/{trajectory_id}", *(f"fine_tunes/{id_}" for id_ in training)]
         folder = load_checkpoints(connection, trajectory_id)[int(position)].folder
         return [] if folder is None else [folder]
 

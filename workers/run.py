@@ -23,6 +23,7 @@ import structlog
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
+from winnow.cores import available_cores
 from winnow.errors import ConfigurationError, DependencyMissing, InvalidOption
 from winnow.messages import QUEUE_SCORE, QUEUE_TRAIN, QUEUES, Offer, Publish
 from winnow.proxy.engine import Engine
@@ -33,6 +34,7 @@ from winnow.store.blobs import Blobs
 from winnow.store.session import Database
 from winnow.training.names import is_fine_tuned
 from workers.app import make_app
+from workers.aside import Aside
 from workers.checkpoints import CheckpointFiles, is_checkpoint
 from workers.engines import EmbedderCache, EngineCache
 from workers.estimate import EstimateHandler
@@ -40,8 +42,10 @@ from workers.evaluate import EvaluateHandler
 from workers.finalise import FinaliseHandler
 from workers.fine_tune import TrainHandler
 from workers.fine_tuned import ModelFiles
+from workers.index import IndexHandler
 from workers.ingest import IngestHandler
 from workers.logs import configure_logs
+from workers.places import called
 from workers.prepare import PrepareHandler
 from workers.presence import present
 from workers.publisher import make_publisher
@@ -50,10 +54,15 @@ from workers.score import ScoreHandler
 from workers.scratch import remove_abandoned
 from workers.select import SelectHandler
 from workers.tasks import register_run_work
+from workers.transfer import OnPiece
 from workers.unit import Handler, UnitRunner
+from workers.webhooks import AT_ONCE, DeliverHandler
 
 POOL_SIZE = 2
 """Connections of a worker: one that works or finishes, one for lease and heartbeat. More are opened when both wait."""
+
+ASIDE_GRACE_S = 5.0
+"""A worker that ends waits so long for answers of receivers; what has none by then is sent again by another worker."""
 
 log = structlog.get_logger()
 
@@ -90,13 +99,18 @@ def run_worker(
     with ExitStack() as stack:
         database = Database(_required(settings.database_url), pool_size=POOL_SIZE)
         stack.callback(database.dispose)
-        engines = EngineCache(load or engine_loader(settings, database, num_threads))
+        engines = (
+            make_engines(settings, database, num_threads) if load is None else EngineCache(load)
+        )
         if offers:
             engines.warm_up(default_spec(settings))
         publish = make_publisher(app)
+        aside = Aside(AT_ONCE)
+        stack.callback(aside.close, ASIDE_GRACE_S)
         runner = UnitRunner(
             database=database,
             publish=publish,
+            aside=aside,
             handlers=make_handlers(
                 settings, database, engines, publish=publish, threads=num_threads
             ),
@@ -135,6 +149,8 @@ def make_handlers(
         "estimate": EstimateHandler(database=database, blobs=blobs, engines=engines),
         "finalise": FinaliseHandler(database=database, blobs=blobs),
         "select": SelectHandler(database=database, blobs=blobs),
+        "index": IndexHandler(blobs=blobs),
+        "deliver": DeliverHandler(settings=settings, database=database),
         "prepare": PrepareHandler(settings=settings, database=database, blobs=blobs),
         "train": TrainHandler(
             settings=settings,
@@ -215,6 +231,21 @@ def queue_names(queues: Sequence[str], offers: Sequence[Offer]) -> list[str]:
     return [*plain, *(offer.queue for offer in offers)]
 
 
+def make_engines(settings: Settings, database: Database, num_threads: int) -> EngineCache:
+    """The engine of this worker, for models of the installation and for those that lie in its blob store."""
+    models = model_files(settings, database)
+    checkpoints = checkpoint_files(settings, database)
+
+    def fetch(model: str, on_piece: OnPiece) -> None:
+        if is_checkpoint(model):
+            with checkpoints.fetched(model, on_piece=on_piece):
+                return
+        if is_fine_tuned(model):
+            models.folder(model, on_piece=on_piece)
+
+    return EngineCache(engine_loader(settings, database, num_threads), fetch)
+
+
 def engine_loader(
     settings: Settings, database: Database, num_threads: int
 ) -> Callable[[RunSpec], Engine]:
@@ -232,14 +263,10 @@ def engine_loader(
 
     def load_from(folder: Path, spec: RunSpec) -> Engine:
         named = replace(spec, model=str(folder))
-        return load_engine(named, settings=settings, threads=num_threads)
+        with called(folder, spec.model):
+            return load_engine(named, settings=settings, threads=num_threads)
 
     return load
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def limit_library_threads(num_threads: int, engine: EngineName = "torch") -> None:

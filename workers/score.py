@@ -52,7 +52,7 @@ class ScoreHandler:
         if run.trajectory_id is None:
             scores, use = self._compute(run, blocks, lease)
         else:
-            scores, use = self._read(run, run.trajectory_id, blocks), NO_CACHE
+            scores, use = self._read(run, run.trajectory_id, blocks, lease), NO_CACHE
         if run.spec.embeddings is not None:
             # Rows count as done once: by the slower of the two.
             self._embed(run, blocks, lease, done=0 if run.trajectory_id else len(scores))
@@ -63,7 +63,7 @@ class ScoreHandler:
         return finish
 
     def _compute(self, run: Run, blocks: range, lease: Lease) -> tuple[list[RowScore], CacheUse]:
-        engine = self._engine(run)
+        engine = self._engine(run, lease)
         cache = self._cache(run, engine)
         scores: list[RowScore] = []
         for outcomes in score_blocks(
@@ -76,18 +76,18 @@ class ScoreHandler:
             scores += outcomes
         return scores, NO_CACHE if cache is None else cache.use
 
-    def _read(self, run: Run, trajectory_id: str, blocks: range) -> list[RowScore]:
+    def _read(self, run: Run, trajectory_id: str, blocks: range, lease: Lease) -> list[RowScore]:
         with self.database.transaction() as connection:
             kept = load_checkpoints(connection, trajectory_id)
         files = LossFiles(blobs=self.blobs, trajectory_id=trajectory_id)
-        return [
-            score
-            for block in blocks
-            for score in trajectory_scores(files.read(kept, block), run.spec)
-        ]
+        scores: list[RowScore] = []
+        for block in blocks:
+            scores += trajectory_scores(files.read(kept, block), run.spec)
+            lease.go_on()
+        return scores
 
     def _embed(self, run: Run, blocks: range, lease: Lease, *, done: int) -> None:
-        embedder = self.embedders.get(run.spec, self._engine(run))
+        embedder = self.embedders.get(run.spec, self._engine(run, lease))
         reader, files = self._reader(run), EmbeddingFiles(blobs=self.blobs, run_id=run.id)
         num_before = 0
         for block in blocks:
@@ -99,8 +99,8 @@ class ScoreHandler:
             files.write(block, embed_block(rows, embedder, run.spec, on_rows=on_rows))
             num_before += len(rows)
 
-    def _engine(self, run: Run) -> Engine:
-        engine = self.engines.get(run.spec)
+    def _engine(self, run: Run, lease: Lease) -> Engine:
+        engine = self.engines.get(run.spec, on_piece=lease.go_on)
         with self.database.transaction() as connection:
             adopt_revision(connection, run.id, engine.revision, window(engine, run.spec))
         return engine

@@ -10,14 +10,32 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 from filelock import FileLock, Timeout
 
+WAIT_S = 1.0
+
 log = structlog.get_logger()
+
+
+@contextmanager
+def turn(lock_file: Path, *, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Alone among the processes of this machine; `on_wait` is called each second until then, and may end the wait."""
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_file)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=WAIT_S)
+        except Timeout:
+            on_wait()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -30,18 +30,19 @@ class SelectHandler:
         """Choose the rows.
 
         Raises:
-            InvalidOption: the run lacks what the strategy needs.
+            InvalidOption: the run lacks what the strategy needs, or too many rows would be compared.
         """
         assert claimed.run_id is not None  # noqa: S101  # a selection is of a run
         with self.database.transaction() as connection:
             run = load_run(connection, claimed.run_id)
             asked = load_selection(connection, run.id, claimed.subject)
         selection = Selection.make(method=run.method, **asked.request)
-        selected = patiently(lease, lambda: select_rows(self.blobs, run, selection))
-        with self.blobs.write(selection_path(run.id, asked.key)) as file:
+        selected = patiently(lease, run.rows or 0, select_rows, self.blobs, run, selection)
+        blob = selection_path(run.id, asked.key, claimed.lease_token[:8])
+        with self.blobs.write(blob) as file:
             result = write_selected(selected, file)
 
         def finish(connection: Connection) -> Sequence[Wakeup]:
-            return finish_select(connection, claimed, result=result)
+            return finish_select(connection, claimed, blob=blob, result=result)
 
         return finish

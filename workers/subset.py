@@ -6,7 +6,7 @@ from winnow.embedding import Matrix, comparable
 from winnow.records.blocks import BlockReader
 from winnow.scores import ScoreTable
 from winnow.selection.ratio import Selected, select
-from winnow.selection.request import Selection
+from winnow.selection.request import Selection, check_size
 from winnow.store.blobs import Blobs
 from winnow.store.runs import Run
 from workers.embeddings import EmbeddingFiles
@@ -16,8 +16,9 @@ def select_rows(blobs: Blobs, run: Run, selection: Selection) -> Selected:
     """Choose them, however long that takes.
 
     Raises:
-        InvalidOption: the run lacks what the strategy needs.
+        InvalidOption: the run lacks what the strategy needs, or too many rows would be compared.
     """
+    check_size(selection, run.rows or 0)
 
     def points() -> Matrix:
         embeddings = EmbeddingFiles(blobs=blobs, run_id=run.id).read(run.blocks or 0)

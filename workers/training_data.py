@@ -25,6 +25,8 @@ from winnow.store.files import get_file
 from winnow.store.fine_tunes import DATASET_PREFIX
 from winnow.store.runs import get_run
 from winnow.store.session import Database
+from workers.lease import Lease
+from workers.patience import patiently
 from workers.subset import select_rows
 
 
@@ -38,11 +40,15 @@ class TrainingData:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """Finds what `training_file` and `validation_file` name, among what their owner has."""
+    """Finds what `training_file` and `validation_file` name, among what their owner has.
+
+    A subset may take long to choose; `lease` is kept alive meanwhile, and may end that.
+    """
 
     database: Database
     blobs: Blobs
     max_record_bytes: int
+    lease: Lease
 
     def open(self, name: str, *, owner: str) -> TrainingData:
         """The data that is named.
@@ -79,7 +85,8 @@ class DataSource:
                 "another."
             )
         selection = reference.selection(run.method)
-        selected = select_rows(self.blobs, run, selection)
+        rows = run.rows or 0
+        selected = patiently(self.lease, rows, select_rows, self.blobs, run, selection)
         asked = {name: value for name, value in selection.as_dict().items() if value is not None}
         provenance = {
             "dataset": dataset.id,

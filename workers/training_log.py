@@ -44,6 +44,7 @@ from winnow.training.events import (
 from winnow.training.job import LOG_FILE, checkpoints
 from workers.kept import KeptWeights
 from workers.lease import Lease
+from workers.leftovers import discard_unrecorded
 from workers.policy import DATABASE_AWAY, Cancelled, ShuttingDown, TrainingFailed
 from workers.transfer import files_below, upload
 
@@ -243,7 +244,7 @@ class TrainingLog:
         try:
             old = self._keep_checkpoint(SavedCheckpoint(step=event.step, folder=blob_folder))
         except BaseException:
-            self.blobs.delete_tree(blob_folder)
+            discard_unrecorded(self.database, self.blobs, self.claim, blob_folder)
             raise
         for folder in old:
             self.blobs.delete_tree(folder)

@@ -18,6 +18,10 @@ OnPiece = Callable[[], None]
 """Called after each piece; what it raises ends the transfer, and the file that was under way never appears."""
 
 
+def nothing() -> None:
+    """After a piece: for those who hold no lease, and whom nobody can stop."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """What was written under `blob`."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -22,14 +23,18 @@ from winnow.errors import LeaseLost, WinnowError
 from winnow.messages import Publish, Wakeup
 from winnow.store.session import Connection, Database
 from winnow.store.work import Claim, claim, fail_attempt, put_off, release
+from workers.aside import Aside
 from workers.lease import STALL_S, Lease
-from workers.policy import DATABASE_AWAY, ShuttingDown, Verdict, describe, judge
+from workers.policy import DATABASE_AWAY, ReceiverBusy, ShuttingDown, Verdict, describe, judge
 
 PATIENCE_S = 20.0
 """How long a database that went away is waited for before finished work is given up."""
 
 RETRY_INTERVAL_S = 0.5
 PUT_OFF_S = 15.0
+
+ASIDE = frozenset({"deliver"})
+"""Kinds of work that wait for somebody else, and so go on beside other work."""
 
 Finish = Callable[[Connection], Sequence[Wakeup]]
 """Writes the results of a unit and closes it, inside the transaction it is given. It may be called again."""
@@ -44,7 +49,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class UnitRunner:
-    """Runs units for one worker process. `queues` are what it offers; it claims nothing else."""
+    """Runs units for one worker process. `queues` are what it offers; it claims nothing else.
+
+    Units that wait for somebody else run in threads of `aside`; without one, in turn as the others.
+    """
 
     database: Database
     publish: Publish
@@ -53,6 +61,7 @@ class UnitRunner:
     queues: frozenset[str]
     lease_s: float
     stopping: threading.Event
+    aside: Aside | None = None
     patience_s: float = PATIENCE_S
     stall_s: float = STALL_S
 
@@ -72,22 +81,25 @@ class UnitRunner:
                     worker_id=self.worker_id,
                     lease_s=self.lease_s,
                     queues=self.queues,
+                    kinds=self.handlers.keys(),
                 )
             )
         except DATABASE_AWAY:
             # The unit is still queued; the sweeper publishes it again when the database is back.
             log.exception("unit not claimed", work_id=work_id)
             return
-        if claimed is not None:
-            self.publish(self._run_claimed(claimed))
+        if claimed is None:
+            return
+        if self.aside is None or claimed.kind not in ASIDE:
+            self._do(claimed)
+        elif not self.aside.start(partial(self._do, claimed)):
+            self._settle(claimed, ReceiverBusy("no thread is free"), _log_of(claimed))
+
+    def _do(self, claimed: Claim) -> None:
+        self.publish(self._run_claimed(claimed))
 
     def _run_claimed(self, claimed: Claim) -> Sequence[Wakeup]:
-        unit_log = log.bind(
-            work_id=claimed.work_id,
-            kind=claimed.kind,
-            subject=claimed.subject,
-            attempt=claimed.attempt,
-        )
+        unit_log = _log_of(claimed)
         started = time.monotonic()
         try:
             finish = self._work(claimed)
@@ -136,6 +148,16 @@ class UnitRunner:
                 if time.monotonic() > deadline or self.stopping.wait(RETRY_INTERVAL_S):
                     raise
                 log.warning("database away", error=type(error).__name__)
+
+
+def _log_of(claimed: Claim) -> structlog.stdlib.BoundLogger:
+    bound: structlog.stdlib.BoundLogger = log.bind(
+        work_id=claimed.work_id,
+        kind=claimed.kind,
+        subject=claimed.subject,
+        attempt=claimed.attempt,
+    )
+    return bound
 
 
 def _write(

@@ -119,7 +119,9 @@ class Installation:
         pid = int(unit.worker_id.split(":")[1])
         return next(worker for worker in self.workers if worker.pid == pid)
 
-    def start_run(self, data: bytes | None = None, **options: Any) -> str:
+    def start_run(
+        self, data: bytes | None = None, *, webhook_url: str | None = None, **options: Any
+    ) -> str:
         """Post a dataset and score it, as the gateway does."""
         data = rows_of_text() if data is None else data
         dataset_id = new_id("ds")
@@ -142,6 +144,7 @@ class Installation:
                 owner="alice",
                 dataset_id=dataset_id,
                 spec=spec,
+                webhook_url=webhook_url,
                 settings=self.settings,
             )
         self.publish([*ingest, *scoring])

@@ -24,7 +24,7 @@ from winnow.store.trajectories import KeptCheckpoint, Trajectory, load_checkpoin
 
 WORKER = ("-m", "cli", "worker", "--queues", "io,score,train", "--threads", "1")
 
-NUM_ROWS, NUM_EPOCHS = 49, 8
+NUM_ROWS, NUM_EPOCHS = 49, 5
 """Seconds of training on a tiny model, a step for each row (one in fifty has no answer)."""
 LONG = {"n_epochs": NUM_EPOCHS, "batch_size": 1, "learning_rate": 1e-4, "points": 2}
 

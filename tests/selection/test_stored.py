@@ -33,12 +33,23 @@ def test_what_is_read_is_what_was_written() -> None:
 
 
 def test_equal_requests_have_one_key() -> None:
-    written = [{"ratio": "0.10"}, {"ratio": 0.1}, {"pool_ratio": "0.20"}, {"pool_ratio": None}]
+    written: list[dict[str, Any]] = [
+        {"ratio": "0.10"},
+        {"ratio": 0.1},
+        {"pool_ratio": "0.20"},
+        {"pool_ratio": None},
+        # The same rows in another order, and a seed where nothing is drawn.
+        {"order": "score"},
+        {"seed": 1},
+    ]
     assert len({selection_key(Selection.make(**ASKED | one)) for one in written}) == 1
 
 
-@pytest.mark.parametrize(
-    "other", [{"ratio": "0.2"}, {"pool_ratio": "0.3"}, {"seed": 1}, {"order": "score"}], ids=str
-)
+def test_a_seed_counts_where_rows_are_drawn() -> None:
+    drawn = [Selection.make(strategy="random", ratio="0.1", seed=seed) for seed in (1, 2)]
+    assert selection_key(drawn[0]) != selection_key(drawn[1])
+
+
+@pytest.mark.parametrize("other", [{"ratio": "0.2"}, {"pool_ratio": "0.3"}], ids=str)
 def test_other_requests_have_other_keys(other: dict[str, Any]) -> None:
     assert selection_key(Selection.make(**ASKED)) != selection_key(Selection.make(**ASKED | other))

@@ -19,7 +19,7 @@ from winnow.proxy.engine import SpanLoss
 from winnow.records.example import Flag, RejectionReason
 from winnow.scores import RowScore, ScoreTable
 from winnow.selection.facility_location import facility_location
-from winnow.selection.ratio import Selected, Selection, needs_work, select
+from winnow.selection.ratio import Selected, Selection, arranged, needs_work, select
 from winnow.selection.request import check_available
 from winnow.spec import RunSpec
 
@@ -282,3 +282,15 @@ def test_rows_without_sources_are_not_shared_out_among_them(by: str) -> None:
             sources=lambda: pa.chunked_array([[None] * 4], pa.string()),
         )
     assert refused.value.param == by
+
+
+@given(rows=ROWS, method=METHODS, strategy=st.sampled_from(["top", "bottom", "random"]))
+def test_rows_that_were_kept_in_their_own_order_are_arranged_as_they_are_asked_for(
+    rows: list[Row], method: Any, strategy: str
+) -> None:
+    scores = table(rows)
+    asked = Selection.make(method=method, strategy=strategy, ratio="0.5", seed=7, order="score")
+    expected = select(scores, asked, sources=lambda: sources_of(""))
+    kept = select(scores, asked.canonical(), sources=lambda: sources_of(""))
+    assert arranged(kept, scores, asked).rows.tolist() == expected.rows.tolist()
+    assert kept.rows.tolist() == sorted(expected.rows.tolist())

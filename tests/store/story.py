@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import select, update
@@ -33,6 +33,14 @@ LEASE_S = 60.0
 ERROR = ErrorInfo(code="engine_error", message="The engine broke.")
 
 T = TypeVar("T")
+
+
+@dataclass
+class Sweep:
+    """What all steps of a sweep healed."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    wakeups: list[Wakeup] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +142,13 @@ class Story:
         with self.database.transaction() as conn:
             conn.execute(update(work_table).where(work_table.c.id == work_id).values(earlier))
 
-    def sweep(self) -> sweep.SweepResult:
-        return self.do(sweep.sweep, self.settings)
+    def sweep(self) -> Sweep:
+        swept = Sweep()
+        for name, step in sweep.STEPS:
+            done = self.do(step, self.settings)
+            swept.counts[name] += done.count
+            swept.wakeups += done.wakeups
+        return swept
 
     def events(self, run: Run) -> list[Event]:
         return self.do(events.list_events, owner=run.owner, subject=run.id)

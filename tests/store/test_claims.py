@@ -50,6 +50,14 @@ def test_worker_claims_only_from_the_queues_that_it_offers(story: Story) -> None
     assert story.try_take(scoring) is not None
 
 
+def test_worker_claims_only_kinds_that_it_knows(story: Story) -> None:
+    """One that is older than the installation leaves what it has never heard of to others."""
+    _, (wakeup,) = story.post()
+    mine = {"worker_id": "w", "lease_s": 60, "queues": [wakeup.queue]}
+    assert story.do(work.claim, wakeup.work_id, **mine, kinds=["score", "finalise"]) is None
+    assert story.do(work.claim, wakeup.work_id, **mine, kinds=["ingest"]) is not None
+
+
 def test_expired_lease_is_taken_over_and_the_late_finish_is_fenced(story: Story) -> None:
     run, (wakeup, _) = story.start(story.ready())
     slow = story.take(wakeup, worker="slow")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.store.story import OWNER, SPEC, Story
-from winnow.errors import Conflict, NotFound
+from winnow.errors import Conflict, InvalidOption, NotFound
 from winnow.messages import QUEUE_IO
 from winnow.spec import RunSpec
 from winnow.store import datasets, events, runs, scores, workers_registry
@@ -57,6 +58,36 @@ def test_newest_run_skips_those_that_failed_or_were_cancelled(story: Story) -> N
     story.do(runs.delete_run, owner=OWNER, run_id=good.id)
     with pytest.raises(NotFound, match="POST a dataset"):
         story.do(runs.newest_run, owner=OWNER, dataset_id=dataset.id)
+
+
+def test_more_clusters_than_can_be_found_among_the_rows_are_refused(story: Story) -> None:
+    """At once if the rows are counted, and before anything is scored otherwise."""
+    spec = RunSpec.make(method="s2l", num_clusters=3000)
+    posted, (ingest,) = story.post()
+    run, _ = story.start(posted, spec=spec)
+    story.ingest(story.take(ingest), num_blocks=1000)
+    error = story.run(run).error
+    assert error is not None
+    assert (error.code, error.param) == ("invalid_option", "num_clusters")
+    assert "at most 1953" in error.message
+    dataset = story.do(datasets.get_dataset, owner=OWNER, dataset_id=posted.id)
+    with pytest.raises(InvalidOption, match="1,024,000 rows"):
+        story.start(dataset, spec=spec)
+    assert story.start(dataset, spec=replace(spec, num_clusters=1953))[0].status == "training"
+
+
+def test_a_request_that_names_no_run_never_means_a_sample(story: Story) -> None:
+    dataset = story.ready()
+    real, _ = story.start(dataset)
+    sample, _ = story.start(dataset, is_sample=True)
+    assert sample.is_sample
+    assert story.do(runs.newest_run, owner=OWNER).id == real.id
+    assert story.do(runs.newest_run, owner=OWNER, dataset_id=dataset.id).id == real.id
+    listed = story.do(runs.list_runs, owner=OWNER).items
+    assert [run.id for run in listed] == [sample.id, real.id]
+    story.do(runs.delete_run, owner=OWNER, run_id=real.id)
+    with pytest.raises(NotFound):
+        story.do(runs.newest_run, owner=OWNER)
 
 
 def test_cancelling_twice_changes_nothing(story: Story) -> None:

@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import delete, update
 
 from tests.store.story import ERROR, OWNER, Story
-from winnow.errors import LeaseLost, NotFound
+from winnow.errors import LeaseLost, NotFound, SelectionNotReady
 from winnow.messages import QUEUE_IO, Wakeup
 from winnow.store import runs, selections
 from winnow.store.clock import seconds
 from winnow.store.runs import Run
-from winnow.store.selections import TRY_AGAIN_S, HeavySelection
+from winnow.store.selections import KEPT_PER_RUN, MOST_WAITING, TRY_AGAIN_S, HeavySelection
 from winnow.store.tables import selection, work
+from winnow.store.work import finish_purge
 
 KEY = "3b1f"
 REQUEST = {"strategy": "facility_location", "count": 3}
@@ -41,9 +42,9 @@ def test_a_selection_is_made_once_and_read_again(story: Story, run: Run) -> None
     assert (claim.kind, claim.run_id, claim.subject) == ("select", run.id, KEY)
     assert story.do(selections.load_selection, run.id, KEY) == asked
     assert ask(story, run) == (asked, [])
-    story.do(selections.finish_select, claim, result={"rows": 3})
+    story.do(selections.finish_select, claim, blob="a", result={"rows": 3})
     done, none = ask(story, run)
-    assert (done.status, done.result, none) == ("done", {"rows": 3}, [])
+    assert (done.status, done.blob, done.result, none) == ("done", "a", {"rows": 3}, [])
     assert story.do(selections.get_selection, owner=OWNER, run_id=run.id, key=KEY) == done
     assert story.run(run).status == "completed"
 
@@ -66,7 +67,7 @@ def test_one_that_failed_says_why_and_is_made_anew_after_a_while(story: Story, r
     _age(story, TRY_AGAIN_S + 1)
     again, (wakeup,) = ask(story, run)
     assert (again.status, again.error) == ("queued", None)
-    story.do(selections.finish_select, story.take(wakeup), result={})
+    story.do(selections.finish_select, story.take(wakeup), blob="a", result={})
     assert ask(story, run)[0].status == "done"
 
 
@@ -92,6 +93,40 @@ def test_one_whose_worker_is_lost_every_time_fails(story: Story, run: Run) -> No
     assert error.code == "worker_lost"
 
 
+def test_the_newest_of_a_run_are_kept_and_the_files_of_the_others_removed(
+    story: Story, run: Run
+) -> None:
+    keys = [f"k{number:02}" for number in range(KEPT_PER_RUN + 2)]
+    purges: list[Wakeup] = []
+    for key in keys:
+        _, (mine, *more) = ask(story, run, key=key)
+        purges += more
+        story.do(selections.finish_select, story.take(mine), blob=f"runs/{key}", result={})
+    (purge,) = purges
+    claim = story.take(purge)
+    assert (claim.kind, claim.subject) == ("purge", "runs/k00")
+    story.do(finish_purge, claim)
+    with pytest.raises(NotFound):
+        story.do(selections.get_selection, owner=OWNER, run_id=run.id, key="k00")
+    for key in keys[1:]:
+        mine = {"owner": OWNER, "run_id": run.id, "key": key}
+        assert story.do(selections.get_selection, **mine).status == "done"
+    again, (wakeup, other) = ask(story, run, key="k00")
+    assert (again.status, again.blob, story.take(wakeup).kind) == ("queued", None, "select")
+    assert story.take(other).subject == "runs/k01"
+
+
+def test_no_owner_has_more_waiting_than_that(story: Story, run: Run) -> None:
+    wakeups = [ask(story, run, key=str(number))[1][0] for number in range(MOST_WAITING)]
+    with pytest.raises(SelectionNotReady, match="still being made"):
+        ask(story, run, key="more")
+    with pytest.raises(NotFound):
+        story.do(selections.get_selection, owner=OWNER, run_id=run.id, key="more")
+    assert ask(story, run, key="0")[1] == []
+    story.do(selections.finish_select, story.take(wakeups[0]), blob="a", result={})
+    assert ask(story, run, key="more")[0].status == "queued"
+
+
 def test_the_sweeper_makes_the_unit_that_is_missing(story: Story, run: Run) -> None:
     ask(story, run)
     with story.database.transaction() as conn:
@@ -113,7 +148,7 @@ def test_deleting_the_run_stops_it(story: Story, run: Run) -> None:
     story.age(claim.work_id, 61)
     story.sweep()
     with pytest.raises(LeaseLost):
-        story.do(selections.finish_select, claim, result={})
+        story.do(selections.finish_select, claim, blob="a", result={})
 
 
 @pytest.mark.parametrize("name", ["request_selection", "get_selection"])

@@ -8,10 +8,12 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from tests.store.story import OWNER, Story
-from winnow.messages import QUEUE_IO
+from winnow.messages import QUEUE_IO, Wakeup
 from winnow.store import datasets, idempotency, runs, sweep, workers_registry
 from winnow.store.clock import seconds
+from winnow.store.tables import dataset as dataset_table
 from winnow.store.tables import idempotency_key, work, worker
+from winnow.store.work import finish_purge
 
 
 def test_nothing_is_swept_while_all_goes_well(story: Story) -> None:
@@ -147,13 +149,40 @@ def test_ingest_of_a_deleted_dataset_is_closed(story: Story) -> None:
     assert story.sweep().counts["cancelled"] == 1
 
 
+def test_purge_that_was_given_up_is_tried_again_ever_more_seldom(story: Story) -> None:
+    dataset, _ = story.post()
+    (wakeup,) = story.do(datasets.delete_dataset, owner=OWNER, dataset_id=dataset.id)
+    for _ in range(10):
+        story.fail(story.take(wakeup))
+        story.age(wakeup.work_id, 61)
+    for pause_s in (900, 1800, 3600):
+        assert story.try_take(wakeup) is None
+        _let_pass(story, wakeup, pause_s - 1)
+        assert story.sweep().counts["purge_retried"] == 0
+        _let_pass(story, wakeup, 2)
+        swept = story.sweep()
+        assert (swept.counts["purge_retried"], swept.wakeups) == (1, [wakeup])
+        story.fail(story.take(wakeup))
+    _let_pass(story, wakeup, 7201)
+    story.sweep()
+    story.do(finish_purge, story.take(wakeup))
+    assert story.do(lambda conn: conn.execute(select(dataset_table)).all()) == []
+
+
+def _let_pass(story: Story, wakeup: Wakeup, duration_s: float) -> None:
+    earlier = work.c.finished_at - seconds(duration_s)
+    mine = update(work).where(work.c.id == wakeup.work_id).values(finished_at=earlier)
+    story.do(lambda conn: conn.execute(mine))
+
+
 def test_two_sweepers_at_once_heal_each_unit_once(story: Story) -> None:
     _, wakeups = story.start(story.ready())
     for wakeup in wakeups:
         story.take(wakeup)
         story.age(wakeup.work_id, 61)
+    steps = dict(sweep.STEPS)
     with story.database.transaction() as conn:
-        mine = sweep.sweep(conn, story.settings)
+        mine = steps["lease_expired"](conn, story.settings)
         with ThreadPoolExecutor(1) as pool:
             other = pool.submit(story.sweep).result(timeout=10)
     assert [*mine.wakeups, *other.wakeups] == wakeups

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from tests.store.paths import PLAN, Paths
 from tests.store.story import ERROR, Story
@@ -130,6 +130,23 @@ def test_a_unit_whose_worker_is_lost_every_time_fails_it(paths: Paths, story: St
     error = story.run(run).error
     assert error is not None
     assert (error.code, paths.get(trajectory).status) == ("worker_lost", "failed")
+
+
+def test_a_unit_that_was_given_up_without_a_word_fails_it(paths: Paths, story: Story) -> None:
+    """As workers of the version before trajectories do it."""
+    run, trajectory = paths.begun()
+    (unit, *_) = paths.open(trajectory, "evaluate")
+    error = {"code": "internal_error", "message": "KeyError: 'evaluate'"}
+    with story.database.transaction() as conn:
+        given_up = update(work).where(work.c.id == unit.id)
+        conn.execute(given_up.values(state="failed", attempt=3, error=error))
+    assert story.sweep().counts["healed"] == 1
+    told = story.run(run).error
+    assert told is not None
+    assert (told.code, paths.get(trajectory).status) == ("evaluation_failed", "failed")
+    assert "KeyError: 'evaluate'" in told.message
+    assert "earlier version" in told.message
+    assert story.sweep().counts["healed"] == 0
 
 
 def test_units_that_failed_are_published_again_when_they_are_due(

@@ -59,7 +59,12 @@ def post_file(place: Place, data: bytes, *, owner: str = OWNER) -> str:
 
 
 def create_job(
-    place: Place, training_file: str, *, validation_file: str | None = None, **options: Any
+    place: Place,
+    training_file: str,
+    *,
+    validation_file: str | None = None,
+    webhook_url: str | None = None,
+    **options: Any,
 ) -> tuple[str, list[Wakeup]]:
     with place.database.transaction() as connection:
         job, wakeups = create_fine_tune(
@@ -68,6 +73,7 @@ def create_job(
             spec=FineTuneSpec.make(**options),
             training_file=training_file,
             validation_file=validation_file,
+            webhook_url=webhook_url,
             settings=place.settings,
         )
     return job.id, wakeups

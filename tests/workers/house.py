@@ -69,6 +69,7 @@ class House:
         *,
         revision: str | None = None,
         dry_run: bool = False,
+        webhook_url: str | None = None,
         **options: Any,
     ) -> str:
         with self.database.transaction() as connection:
@@ -79,6 +80,7 @@ class House:
                 spec=RunSpec.make(**options),
                 revision=revision,
                 dry_run=dry_run,
+                webhook_url=webhook_url,
                 settings=self.settings,
             )
         self.published += wakeups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,6 +41,19 @@ def test_runs_that_differ_in_the_method_alone_share_an_engine() -> None:
 def test_what_changes_a_score_changes_the_engine(other: dict[str, Any]) -> None:
     cache = EngineCache(Loader())
     assert cache.get(RunSpec(**other)) is not cache.get(RunSpec())
+
+
+def test_files_are_fetched_before_a_model_is_loaded_and_not_again() -> None:
+    pieces: list[str] = []
+
+    def fetch(model: str, on_piece: Callable[[], None]) -> None:
+        pieces.append(model)
+        on_piece()
+
+    cache = EngineCache(Loader(), fetch)
+    for _ in range(2):
+        cache.get(RunSpec(), on_piece=lambda: pieces.append("piece"))
+    assert pieces == ["winnow-mini", "piece"]
 
 
 def test_a_unit_waits_for_the_engine_that_is_being_loaded_ahead() -> None:

@@ -24,6 +24,7 @@ from winnow.training.events import Kept, Prepared
 from workers.checkpoints import is_checkpoint
 from workers.kept import KeptWeights, Recorded
 from workers.run import checkpoint_files
+from workers.scratch import turn
 
 NUM_STEPS = 4
 OPTIONS = {"n_epochs": 2, "points": 2}
@@ -48,6 +49,7 @@ class Training:
         assert claimed is not None
         self.claimed = claimed
         self.weights = KeptWeights(
+            database=self.house.database,
             blobs=blobs or self.house.blobs,
             publish=self.published.extend,
             claim=claimed,
@@ -171,6 +173,77 @@ def test_a_worker_that_lost_its_lease_leaves_nothing_behind(training: Training) 
     with pytest.raises(LeaseLost):
         training.keep(2)
     assert (training.stored(), len(training.kept())) == ([], 1)
+
+
+def test_what_was_recorded_stays_whatever_the_worker_hears_of_it(training: Training) -> None:
+    """The commit went through, its answer was lost, and so was the lease when the worker asked again."""
+    training.take()
+
+    def write(record: Callable[[Connection], Recorded]) -> Recorded:
+        with training.house.database.transaction() as connection:
+            record(connection)
+        training.give_back()
+        with training.house.database.transaction() as connection:
+            return record(connection)
+
+    training.write = write  # type: ignore[method-assign]
+    with pytest.raises(LeaseLost):
+        training.keep(2)
+    _, kept = training.kept()
+    assert training.house.blobs.find(kept.folder or "") == ["config.json", "model.safetensors"]
+    training.evaluate()
+    assert [one.blocks_done for one in training.kept()] == [1, 1]
+
+
+def test_training_that_lost_its_way_leaves_what_it_kept_to_nobody(training: Training) -> None:
+    """It goes on from nothing, on a machine whose losses may be others: no row may be scored by both."""
+    house = training.house
+    training.take()
+    training.keep(2)
+    training.give_back()
+    old = training.weights.trajectory.id
+    (unit,) = house.rows("SELECT id FROM work WHERE kind = 'train' AND state = 'queued'")
+    house.runner(queues=frozenset({QUEUE_TRAIN})).run(unit["id"])
+    (run,) = house.rows("SELECT * FROM run")
+    assert (run["status"], run["trajectory_id"] != old) == ("training", True)
+    assert house.rows("SELECT step FROM trajectory_checkpoint WHERE trajectory_id = :id", id=old)
+    house.work(house.runner(queues=frozenset({QUEUE_IO})))
+    assert house.blobs.names(f"trajectories/{old}") == []
+    (again,) = house.rows("SELECT * FROM work WHERE kind = 'train' AND state = 'queued'")
+    assert again["trajectory_id"] == run["trajectory_id"]
+
+
+def test_a_fetch_says_that_it_goes_on_and_can_be_ended(training: Training) -> None:
+    training.take()
+    training.keep(2)
+    files = checkpoint_files(training.house.settings, training.house.database)
+    name = f"{training.weights.trajectory.id}@1"
+    pieces: list[str] = []
+    with files.fetched(name, on_piece=lambda: pieces.append("piece")):
+        assert pieces == ["piece"] * 2
+    files.remove(name)
+
+    def stop() -> None:
+        raise LeaseLost
+
+    with pytest.raises(LeaseLost), files.fetched(name, on_piece=stop):
+        pass
+    assert list(files.root.iterdir()) == []
+
+
+def test_who_waits_for_the_fetch_of_another_process_can_be_stopped(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def stop() -> None:
+        asked.append("asked")
+        raise LeaseLost
+
+    lock = tmp_path / "here" / "lock"
+    with turn(lock, on_wait=stop), pytest.raises(LeaseLost), turn(lock, on_wait=stop):
+        pass
+    assert asked == ["asked"]
+    with turn(lock, on_wait=stop):
+        pass
 
 
 def test_a_checkpoint_that_comes_after_a_cancel_leaves_nothing_behind(training: Training) -> None:

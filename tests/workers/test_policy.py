@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from winnow import errors
-from workers.policy import Cancelled, InUse, ShuttingDown, Verdict, describe, judge
+from winnow.store.values import ErrorInfo
+from workers.places import called
+from workers.policy import (
+    Cancelled,
+    InUse,
+    ShuttingDown,
+    TrainingFailed,
+    Verdict,
+    describe,
+    judge,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +60,42 @@ def test_a_file_that_is_gone_is_described_without_its_place() -> None:
     message = describe(FileNotFoundError(2, "No such file or directory", "/srv/winnow/x")).message
     assert "No such file or directory" in message
     assert "/srv" not in message
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            errors.ModelNotFound("/srv/work/trajectories/traj_x@3 has no config.json."),
+            "traj_x@3 has no config.json.",
+        ),
+        (
+            errors.TrainingDied("Training broke off (OSError: '/srv/work/jobs/ab/kept' is full)."),
+            "Training broke off (OSError: 'kept' is full).",
+        ),
+        (
+            ValueError("cannot read /srv/winnow/blobs/x.parquet"),
+            "ValueError: cannot read x.parquet",
+        ),
+        (
+            TrainingFailed(ErrorInfo(code="unsafe_weights", message="/root/models/a/b.bin: no")),
+            "b.bin: no",
+        ),
+        (
+            errors.EngineError("http://host:8000/v1/models answers 1/2 and/or no."),
+            "http://host:8000/v1/models answers 1/2 and/or no.",
+        ),
+        (errors.InvalidOption("There is no folder '/my/own'."), "There is no folder '/my/own'."),
+    ],
+)
+def test_where_things_lie_here_is_not_told(error: Exception, told: str) -> None:
+    assert describe(error).message == told
+
+
+def test_a_model_that_was_fetched_is_told_of_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(errors.UnsafeWeights) as caught, called(tmp_path, "ft:mini:x:1"):
+        raise errors.UnsafeWeights(f"{tmp_path} has pickles.", param="model")
+    assert (caught.value.message, caught.value.param) == ("ft:mini:x:1 has pickles.", "model")
 
 
 def test_a_long_message_is_cut() -> None:

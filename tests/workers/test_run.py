@@ -11,12 +11,13 @@ import pytest
 
 from tests.e2e.processes import until
 from tests.workers.house import House
+from winnow.cores import available_cores
 from winnow.errors import ConfigurationError, DependencyMissing, InvalidOption
 from winnow.messages import Offer
 from winnow.settings import Settings
 from winnow.store.workers_registry import live_workers
 from workers.presence import present
-from workers.run import available_cores, offered, queue_names, run_worker
+from workers.run import offered, queue_names, run_worker
 
 
 def test_score_stands_for_every_model_in_both_number_formats() -> None:
@@ -64,7 +65,7 @@ def test_a_worker_without_a_database_says_what_to_set() -> None:
 
 def test_a_worker_uses_no_more_cores_than_it_may() -> None:
     narrow = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    code = narrow + "from workers.run import available_cores; print(available_cores())"
+    code = narrow + "from winnow.cores import available_cores; print(available_cores())"
     shown = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from tests.workers.fine_tuning import events_of, job_of, post_file, start_job, steps_told, trainer
@@ -189,13 +190,22 @@ class Attempt:
             )
             log.follow(self.training)
 
-    def take(self, worker: str = "worker-1") -> Claim:
+    def take(self) -> Claim:
         with self.house.database.transaction() as connection:
-            got = claim(
-                connection, self.work_id, worker_id=worker, lease_s=30, queues={QUEUE_TRAIN}
-            )
+            self.claimed = self._claim(connection, "worker-1")
+        return self.claimed
+
+    def take_over(self) -> None:
+        """In one transaction, or the first worker might renew its lease in between."""
+        expired = "UPDATE work SET lease_expires_at = now() - interval '1 second' WHERE id = :id"
+        with self.house.database.transaction() as connection:
+            connection.execute(text(expired), {"id": self.work_id})
+            self.claimed = self._claim(connection, "worker-2")
+
+    def _claim(self, connection: Connection, worker: str) -> Claim:
+        mine = {"worker_id": worker, "lease_s": 30, "queues": {QUEUE_TRAIN}}
+        got = claim(connection, self.work_id, **mine)
         assert got is not None
-        self.claimed = got
         return got
 
     def give_back(self) -> None:
@@ -395,23 +405,15 @@ def test_a_process_that_falls_silent_counts_as_hanging(attempt: Attempt) -> None
 
 
 def test_a_worker_that_lost_its_lease_neither_tells_nor_stores(attempt: Attempt) -> None:
-    def take_over() -> None:
-        attempt.house.execute("UPDATE work SET lease_expires_at = now() - interval '1 second'")
-        attempt.take("worker-2")
-
     with pytest.raises(LeaseLost):
-        attempt.do(prepared(), step(1), saved(1), take_over, step(2), saved(2), done())
+        attempt.do(prepared(), step(1), saved(1), attempt.take_over, step(2), saved(2), done())
     assert steps_told(attempt.house, attempt.job_id) == [1]
     assert attempt.checkpoints() == [1]
 
 
 def test_a_checkpoint_of_a_worker_that_lost_its_lease_is_removed(attempt: Attempt) -> None:
-    def take_over() -> None:
-        attempt.house.execute("UPDATE work SET lease_expires_at = now() - interval '1 second'")
-        attempt.take("worker-2")
-
     with pytest.raises(LeaseLost):
-        attempt.do(prepared(), step(1), saved(1), take_over, saved(2))
+        attempt.do(prepared(), step(1), saved(1), attempt.take_over, saved(2))
     assert attempt.stored() == ["1"]
 
 

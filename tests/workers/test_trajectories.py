@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from tests.workers.house import OWNER, House, alpaca
 from tests.workers.learning import (
@@ -21,14 +22,16 @@ from winnow.evaluation import evaluate_block
 from winnow.records.blocks import BlockReader
 from winnow.records.example import BLOCK_ROWS
 from winnow.scores import NO_CLUSTER, RowScore, ScoreTable, row_scores
+from winnow.selection import request
 from winnow.selection.ratio import select
 from winnow.selection.request import Selection
-from winnow.selection.stored import read_selected, selection_key, selection_path
+from winnow.selection.stored import read_selected, selection_key
+from winnow.store import selections
 from winnow.store.datasets import delete_dataset
 from winnow.store.runs import Run
 from winnow.store.scores import page_scores
 from winnow.store.selections import HeavySelection, get_selection, request_selection
-from winnow.store.trajectories import load_checkpoints
+from winnow.store.trajectories import delete_trajectory, load_checkpoints
 from winnow.trajectory import Checkpoint, TrajectoryLosses, trajectory_scores
 from workers.embeddings import EmbeddingFiles
 from workers.unit import UnitRunner
@@ -96,7 +99,7 @@ def scored_by_hand(house: House, run: Run) -> list[RowScore]:
 
 def ask(house: House, run_id: str, selection: Selection) -> HeavySelection:
     """Ask for a selection that takes work, as the gateway does."""
-    key, request = selection_key(selection), selection.as_dict()
+    key, request = selection_key(selection), selection.canonical().as_dict()
     with house.database.transaction() as connection:
         asked, wakeups = request_selection(
             connection, owner=OWNER, run_id=run_id, key=key, request=request
@@ -221,7 +224,8 @@ def test_ifd_with_embeddings_is_chosen_from_by_clusters_and_by_facility_location
     done = chosen(house, run_id, asked.key)
     assert done.status == "done", done.error
     assert done.result is not None
-    with house.blobs.open_read(selection_path(run_id, asked.key)) as file:
+    assert done.blob is not None
+    with house.blobs.open_read(done.blob) as file:
         selected = read_selected(file, done.result)
     embeddings = EmbeddingFiles(blobs=house.blobs, run_id=run_id).read(1)
     expected = select(
@@ -255,6 +259,43 @@ def test_what_a_deleted_dataset_left_is_gone(house: House) -> None:
     for folder in ("datasets", "runs", "trajectories", "fine_tunes"):
         assert house.blobs.names(folder) == []
     assert [house.count(table) for table in ("trajectory", "run", "dataset")] == [0, 0, 0]
+
+
+def test_a_deleted_trajectory_leaves_its_runs_and_no_file_of_its_own(house: House) -> None:
+    run_id = scored(house, Shelf(), alpaca(30), method="s2l")
+    trajectory = only_trajectory(house)
+    with house.database.transaction() as connection:
+        house.published += delete_trajectory(connection, owner=OWNER, trajectory_id=trajectory.id)
+    house.work(worker(house, Shelf()))
+    assert house.blobs.names("trajectories") == []
+    assert (house.count("trajectory"), house.run(run_id).status) == (0, "completed")
+    assert len(scores_of(house, run_id)) == 30
+
+
+def test_rows_of_a_selection_that_made_room_are_removed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selections, "KEPT_PER_RUN", 1)
+    run_id = house.start_run(house.upload(alpaca(50)), embeddings=True)
+    house.work(worker(house, Shelf()))
+    for count in (3, 4, 5):
+        ask(house, run_id, Selection.make(strategy="facility_location", count=count))
+        house.work(worker(house, Shelf()))
+    assert len(house.blobs.names(f"runs/{run_id}/selections")) == 2
+    assert house.count("selection") == 2
+
+
+def test_more_rows_than_can_be_compared_are_refused_by_a_worker_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request, "MAX_POOL", 8)
+    run_id = house.start_run(house.upload(alpaca(50)), embeddings=True)
+    house.work(worker(house, Shelf()))
+    asked = ask(house, run_id, Selection.make(strategy="facility_location", count=5))
+    house.work(worker(house, Shelf()))
+    error = chosen(house, run_id, asked.key).error
+    assert error is not None
+    assert (error.code, error.param) == ("invalid_option", "pool_ratio")
 
 
 def no_sources() -> pa.ChunkedArray:

@@ -14,10 +14,10 @@ from winnow.errors import DamagedContainer
 from winnow.messages import Wakeup
 from winnow.store.runs import cancel_run
 from winnow.store.session import Connection
-from winnow.store.sweep import sweep
 from winnow.store.work import Claim, claim, finish_ingest
 from workers.lease import Lease
 from workers.policy import ShuttingDown
+from workers.sweep import sweep_once
 from workers.unit import Finish, Handler
 
 
@@ -64,8 +64,7 @@ def sweep_while(house: House, action: Callable[[], None]) -> None:
 
     def sweep_often() -> None:
         while not over.wait(0.05):
-            with house.database.transaction() as connection:
-                house.published.extend(sweep(connection, house.settings).wakeups)
+            sweep_once(house.database, house.settings, house.published.extend)
 
     sweeper = threading.Thread(target=sweep_often)
     sweeper.start()
@@ -140,8 +139,7 @@ def test_work_on_a_cancelled_run_stops_at_the_next_batch(house: House) -> None:
 
     house.runner({"score": handler}).run(work_id)
     assert (house.unit(work_id)["state"], house.unit(work_id)["attempt"]) == ("queued", 0)
-    with house.database.transaction() as connection:
-        sweep(connection, house.settings)
+    sweep_once(house.database, house.settings, house.published.extend)
     assert house.unit(work_id)["state"] == "cancelled"
     assert house.run(run_id).status == "cancelled"
 

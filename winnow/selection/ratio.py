@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -49,6 +49,7 @@ from winnow.selection.groups import (
 from winnow.selection.request import (
     CLUSTER_STRATEGIES,
     DEFAULT_STRATEGY,
+    DRAWING_STRATEGIES,
     Order,
     Per,
     Quota,
@@ -73,6 +74,7 @@ __all__ = [
     "Sources",
     "Strategy",
     "Stratify",
+    "arranged",
     "needs_work",
     "select",
 ]
@@ -134,10 +136,16 @@ def select(
     )
 
 
+def arranged(selected: Selected, scores: ScoreTable, selection: Selection) -> Selected:
+    """The same rows in the order that `selection` asks for; `scores` are all rows of the run, by row."""
+    at = np.searchsorted(scores.row, np.sort(selected.rows))
+    return replace(selected, rows=scores.row[_arrange(at, scores, selection)])
+
+
 def _rules(scores: ScoreTable, selection: Selection) -> list[tuple[str, Mask]]:
     score = scores.score
     rules: list[tuple[str, Mask]] = [("rejected", np.isnan(score))]
-    by_score = selection.strategy not in {"random", "cluster_balanced"}
+    by_score = selection.strategy not in DRAWING_STRATEGIES
     if by_score and not selection.lowest_first and selection.method == "ifd":
         rules.append(("score_at_least_1", score >= MISLEADING))
     if by_score and selection.lowest_first and not selection.include_unlearned:
@@ -191,7 +199,7 @@ class _Chooser:
 
 def _keys(scores: ScoreTable, selection: Selection) -> npt.NDArray[Any]:
     """A number for every row, smallest first."""
-    if selection.strategy in {"random", "cluster_balanced"}:
+    if selection.strategy in DRAWING_STRATEGIES:
         # Raw draws are the part of NumPy's generators that never changes between versions. One for every row read, so
         # that a filter does not move the draw of the rows it leaves.
         return np.random.PCG64(selection.seed).random_raw(len(scores))

@@ -6,8 +6,8 @@ Not covered: the selection itself (`winnow.selection.ratio`).
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from decimal import Decimal, InvalidOperation
+from dataclasses import asdict, dataclass, replace
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, Literal, Self, get_args
 
@@ -31,8 +31,13 @@ DEFAULT_STRATEGY: dict[Method, Strategy] = {
 LOWEST_FIRST: frozenset[Method] = frozenset({"learning_percentage"})
 """Methods whose low scores are the hard rows; of the others the high ones are."""
 CLUSTER_STRATEGIES: frozenset[Strategy] = frozenset({"cluster_bottom", "cluster_balanced"})
+DRAWING_STRATEGIES: frozenset[Strategy] = frozenset({"random", "cluster_balanced"})
+"""Strategies that draw at random; to the others a seed means nothing."""
 POOL_RATIO = Decimal("0.2")
+MAX_POOL = 50_000
+"""Rows that facility location compares with each other. Time grows with their square, and with how many are taken."""
 MAX_RATIO_DIGITS = 20
+DEFAULT_SEED = 42
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +55,7 @@ class Selection:
     min_score: float | None = None
     max_score: float | None = None
     include_unlearned: bool = False
-    seed: int = 42
+    seed: int = DEFAULT_SEED
     order: Order = "original"
     per: Per | None = None
     stratify: Stratify | None = None
@@ -131,6 +136,11 @@ class Selection:
         texts = {name: None if values[name] is None else str(values[name]) for name in _RATIOS}
         return values | texts
 
+    def canonical(self) -> Self:
+        """The same set of rows in the order of the dataset, without what decides nothing of it."""
+        seed = self.seed if self.strategy in DRAWING_STRATEGIES else DEFAULT_SEED
+        return replace(self, order="original", seed=seed)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the scores that this selection reads."""
@@ -152,6 +162,11 @@ class Selection:
             return self.count
         return math.floor(Fraction(self.ratio or 0) * rows_read)
 
+    def pool_size(self, rows_read: int) -> int:
+        """How many rows facility location chooses from, where the filters leave so many."""
+        pool = math.floor(Fraction(self.pool_ratio or 0) * rows_read)
+        return min(rows_read, max(pool, self.num_wanted(rows_read)))
+
 
 def check_available(selection: Selection, spec: RunSpec) -> None:
     """Whether a run of this spec will have what the strategy goes by.
@@ -165,6 +180,31 @@ def check_available(selection: Selection, spec: RunSpec) -> None:
         raise no_clusters(selection.strategy)
     if selection.strategy == "facility_location":
         raise no_embeddings()
+
+
+def check_size(selection: Selection, rows_read: int) -> None:
+    """Whether a selection is one that a worker should be kept busy with: its work grows with the square of the pool.
+
+    Raises:
+        InvalidOption: it is too large; the message says what to lower.
+    """
+    if not needs_work(selection):
+        return
+    num_wanted = min(rows_read, selection.num_wanted(rows_read))
+    if num_wanted > MAX_POOL:
+        param = "count" if selection.ratio is None else "ratio"
+        raise InvalidOption(
+            f"strategy={selection.strategy} compares the rows that it takes with each other, at most {MAX_POOL:,}, and "
+            f"this {param} asks for {num_wanted:,}. Lower it, or use strategy=cluster_balanced.",
+            param=param,
+        )
+    if selection.pool_size(rows_read) > MAX_POOL:
+        raise InvalidOption(
+            f"strategy={selection.strategy} compares the rows of its pool with each other, at most {MAX_POOL:,}, and a "
+            f"pool_ratio of {selection.pool_ratio} is {selection.pool_size(rows_read):,} rows of {rows_read:,}. Lower "
+            f"pool_ratio to {_floored(MAX_POOL / rows_read)}.",
+            param="pool_ratio",
+        )
 
 
 def no_clusters(strategy: Strategy) -> InvalidOption:
@@ -211,6 +251,13 @@ def _ratio(name: str, value: Decimal | float | str) -> Decimal:
             param=name,
         )
     return ratio
+
+
+def _floored(ratio: float) -> str:
+    """A ratio not above this one, in two digits."""
+    return str(
+        Decimal(ratio).quantize(Decimal(1).scaleb(math.floor(math.log10(ratio)) - 1), ROUND_DOWN)
+    )
 
 
 def _check_bounds(min_score: float | None, max_score: float | None) -> None:

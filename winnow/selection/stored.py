@@ -1,5 +1,8 @@
 """A selection that took work, as it is kept: its rows as Parquet, the rest as JSON beside them.
 
+It is kept in the order of the dataset; whoever wants another one arranges the rows when they are read
+(`winnow.selection.ratio.arranged`).
+
 Not covered: where (`selection_path` is relative to the blob store) and for how long (`winnow.store.selections`).
 """
 
@@ -22,8 +25,8 @@ RULES_VERSION = 1
 
 
 def selection_key(selection: Selection) -> str:
-    """What equal requests of one run have in common, fit for a file's name; 0.1 and 0.10 are equal."""
-    values = selection.as_dict()
+    """What requests for the same rows of one run have in common, in whatever order; fit for a file's name."""
+    values = selection.canonical().as_dict()
     for name in ("ratio", "pool_ratio"):
         ratio = getattr(selection, name)
         values[name] = None if ratio is None else f"{ratio.normalize():f}"
@@ -31,9 +34,9 @@ def selection_key(selection: Selection) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
-def selection_path(run_id: str, key: str) -> str:
-    """Where the rows of a selection lie in the blob store."""
-    return f"runs/{run_id}/selections/{key}.parquet"
+def selection_path(run_id: str, key: str, made_by: str) -> str:
+    """Where the rows of a selection lie in the blob store; `made_by` tells apart who has made the same one."""
+    return f"runs/{run_id}/selections/{key}-{made_by}.parquet"
 
 
 def write_selected(selected: Selected, file: IO[bytes]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,9 +31,11 @@ __all__ = [
     "list_datasets",
     "list_rejections",
     "load_dataset",
+    "rejected_rows",
 ]
 
 DatasetStatus = Literal["ingesting", "ready", "failed"]
+ROWS_AT_A_TIME = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +169,18 @@ def list_rejections(
         for row in conn.execute(statement)
     ]
     return page_of(found, limit)
+
+
+def rejected_rows(conn: Connection, *, owner: str, dataset_id: str) -> Iterator[Sequence[int]]:
+    """The numbers of the rows that are no example, `ROWS_AT_A_TIME` in memory at a time, in no order.
+
+    Raises:
+        NotFound: the owner has no such dataset.
+    """
+    _owned(conn, owner, dataset_id)
+    of_it = select(rejection.c.row).where(rejection.c.dataset_id == dataset_id)
+    found = conn.execute(of_it, execution_options={"yield_per": ROWS_AT_A_TIME})
+    yield from found.scalars().partitions()
 
 
 def delete_dataset(conn: Connection, *, owner: str, dataset_id: str) -> list[Wakeup]:

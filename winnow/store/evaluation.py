@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select, update
 
 from winnow.errors import RevisionMismatch
 from winnow.messages import Wakeup
-from winnow.store import fine_tune_progress
+from winnow.store import fine_tune_progress, trajectory_use
 from winnow.store import trajectory_progress as progress
 from winnow.store.clock import clock
 from winnow.store.tables import fine_tune, trajectory
@@ -44,6 +44,19 @@ def record_kept(
     """
     unit = hold(conn, claim)
     return progress.keep(conn, unit.trajectory_id, checkpoint, folder=folder)
+
+
+def begin_anew(conn: Connection, claim: Claim) -> list[Wakeup]:
+    """Training has nothing to go on from, and has kept checkpoints already: another trajectory takes its place.
+
+    Attempts that were used up before this one stay so.
+
+    Raises:
+        LeaseLost: someone else took the unit over.
+    """
+    row = close(conn, claim, "done", finished_at=clock())
+    left = row.max_attempts - row.attempt + 1
+    return trajectory_use.replace_trajectory(conn, row.trajectory_id, attempts_left=left)
 
 
 def finish_trajectory_training(

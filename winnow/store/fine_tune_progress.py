@@ -5,7 +5,7 @@
     any of these four -> failed | cancelled
 
 Every change is an event of the fine-tune. It stays `running` while another worker is waited for. Whatever ends it has
-the blobs that only its training needed removed.
+the blobs that only its training needed removed, and its receiver told, if it has one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from winnow.store.clock import clock
 from winnow.store.events import insert_event
 from winnow.store.tables import fine_tune, work
 from winnow.store.values import ErrorInfo
+from winnow.store.webhooks import announce_fine_tune, wake
 
 FineTuneStatus = Literal[
     "validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"
@@ -48,15 +49,18 @@ def move(
     conn: Connection, fine_tune_id: str, to: FineTuneStatus, message: str, **values: Any
 ) -> bool:
     """Change the status and record it; False if the present one forbids the change, and nothing happens."""
-    seq = conn.scalar(
+    row = conn.execute(
         update(fine_tune)
         .where(fine_tune.c.id == fine_tune_id, fine_tune.c.status.in_(_FROM[to]))
         .values(status=to, event_seq=fine_tune.c.event_seq + 1, **_times(to), **values)
-        .returning(fine_tune.c.event_seq)
-    )
-    if seq is None:
+        .returning(fine_tune)
+    ).one_or_none()
+    if row is None:
         return False
-    insert_event(conn, fine_tune_id, seq, f"fine_tune.{to}", message, data={"status": to})
+    told = {"status": to}
+    insert_event(conn, fine_tune_id, row.event_seq, f"fine_tune.{to}", message, data=told)
+    if to not in ACTIVE:
+        announce_fine_tune(conn, row)
     return True
 
 
@@ -163,7 +167,8 @@ def _end(
         return []
     units.cancel_queued(conn, work.c.fine_tune_id == fine_tune_id)
     of = conn.scalar(select(fine_tune.c.trajectory_id).where(fine_tune.c.id == fine_tune_id))
-    return units.enqueue(conn, kind="purge", subject=fine_tune_id, trajectory_id=of)
+    purge = units.enqueue(conn, kind="purge", subject=fine_tune_id, trajectory_id=of)
+    return [*purge, *wake(conn, fine_tune_id)]
 
 
 def _times(to: FineTuneStatus) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class FineTune:
     training_file: str
     validation_file: str | None
     metadata: dict[str, str]
+    webhook_url: str | None
     status: FineTuneStatus
     rows: int | None
     provenance: dict[str, Any]
@@ -109,6 +110,7 @@ def create_fine_tune(  # one parameter an option
     training_file: str,
     validation_file: str | None = None,
     metadata: Mapping[str, str] | None = None,
+    webhook_url: str | None = None,
     settings: Settings,
 ) -> tuple[FineTune, list[Wakeup]]:
     """Accept a job; its files are read by a worker, which alone finds out whether they hold what can be trained on.
@@ -122,7 +124,15 @@ def create_fine_tune(  # one parameter an option
             _check_file(conn, owner, name, param)
     told = {storable(name): storable(value) for name, value in (metadata or {}).items()}
     attempts = settings.max_attempts
-    fine_tune_id = _insert(conn, owner, spec, metadata=told, max_attempts=attempts, **named)
+    fine_tune_id = _insert(
+        conn,
+        owner,
+        spec,
+        metadata=told,
+        webhook_url=webhook_url,
+        max_attempts=attempts,
+        **named,
+    )
     wakeups = progress.start_validating(conn, fine_tune_id)
     return load_fine_tune(conn, fine_tune_id), wakeups
 
@@ -339,6 +349,7 @@ def _fine_tune(row: Row[Any]) -> FineTune:
         training_file=row.training_file,
         validation_file=row.validation_file,
         metadata=row.metadata,
+        webhook_url=row.webhook_url,
         status=row.status,
         rows=row.rows,
         provenance=row.provenance,

@@ -40,11 +40,25 @@ def begin(conn: Connection, *, owner: str, key: str, request_hash: str) -> Store
     )
     if mine.one_or_none() is not None:
         return None
+    found = find(conn, owner=owner, key=key, request_hash=request_hash)
+    if found is None:  # forgotten between the two statements
+        return begin(conn, owner=owner, key=key, request_hash=request_hash)
+    return found
+
+
+def find(conn: Connection, *, owner: str, key: str, request_hash: str) -> StoredResponse | None:
+    """The answer that `key` already got, if any; claims nothing, and waits for nobody.
+
+    Raises:
+        IdempotencyMismatch: the key was used for another request.
+    """
     row = conn.execute(
         select(idempotency_key).where(
             idempotency_key.c.owner == owner, idempotency_key.c.key == key
         )
-    ).one()
+    ).one_or_none()
+    if row is None:
+        return None
     if row.request_hash != request_hash:
         raise IdempotencyMismatch
     return StoredResponse(status=row.status, headers=row.headers, body=row.body)

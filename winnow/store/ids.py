@@ -6,7 +6,7 @@ import base64
 import secrets
 from typing import Literal
 
-Prefix = Literal["ds", "run", "traj", "key", "file", "ftjob", "ftckpt"]
+Prefix = Literal["ds", "run", "traj", "key", "file", "ftjob", "ftckpt", "msg", "whep"]
 
 _DASHED = ("file", "ftjob", "ftckpt")
 """OpenAI's prefixes, written as OpenAI writes them."""

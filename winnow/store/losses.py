@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from winnow.store.blobs import Blobs
 from winnow.store.trajectories import KeptCheckpoint
-from winnow.trajectory import LOSS_SCHEMA, Checkpoint, TrajectoryLosses
+from winnow.trajectory import Checkpoint, TrajectoryLosses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,9 @@ class LossFiles:
         return TrajectoryLosses.join(checkpoints, tables)
 
     def _table(self, position: int, block: int) -> pa.Table:
+        # A third of the time of `pq.read_table`, which prepares to read a folder of files.
         with self.blobs.open_read(self._path(position, block)) as file:
-            return pq.read_table(file, schema=LOSS_SCHEMA)
+            return pq.ParquetFile(file).read(use_threads=False)
 
     def _path(self, position: int, block: int) -> str:
         return f"trajectories/{self.trajectory_id}/losses/{position:03d}/{block:08d}.parquet"

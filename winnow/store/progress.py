@@ -4,7 +4,8 @@
     any of the first five -> failed | cancelled
 
 Only a run that needs a trajectory is training, and not if that is complete already. A run on a dataset that is ready
-begins after queued, and a dry run goes from scoring to completed. Every change is an event of the run.
+begins after queued, and a dry run goes from scoring to completed. Every change is an event of the run, and its end a
+message to its receiver, if it has one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from winnow.store.clock import clock
 from winnow.store.events import insert_event
 from winnow.store.tables import dataset, run, work
 from winnow.store.values import ErrorInfo
+from winnow.store.webhooks import announce_run
 from winnow.training.names import base_model
 
 RunStatus = Literal[
@@ -44,15 +46,17 @@ _FROM: dict[RunStatus, tuple[RunStatus, ...]] = {
 
 def move(conn: Connection, run_id: str, to: RunStatus, message: str, **values: Any) -> bool:
     """Change the status of a run and record it; False if its status forbids the change, and nothing happens."""
-    seq = conn.scalar(
+    row = conn.execute(
         update(run)
         .where(run.c.id == run_id, run.c.status.in_(_FROM[to]))
         .values(status=to, event_seq=run.c.event_seq + 1, **_times(to), **values)
-        .returning(run.c.event_seq)
-    )
-    if seq is None:
+        .returning(run)
+    ).one_or_none()
+    if row is None:
         return False
-    insert_event(conn, run_id, seq, f"run.{to}", message, data={"status": to})
+    insert_event(conn, run_id, row.event_seq, f"run.{to}", message, data={"status": to})
+    if to not in ACTIVE:
+        announce_run(conn, row)
     return True
 
 

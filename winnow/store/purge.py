@@ -5,8 +5,6 @@ In this order because files can be deleted twice, and the rows say which files t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, or_, select, update
 
 from winnow.store.clock import clock
@@ -19,6 +17,7 @@ from winnow.store.tables import (
     run,
     trajectory,
     trajectory_checkpoint,
+    webhook_delivery,
     work,
 )
 from winnow.store.trajectory_progress import NAME_JOINT
@@ -36,10 +35,10 @@ def trajectory_ids_of(conn: Connection, dataset_id: str) -> list[str]:
     return list(conn.scalars(of_it.order_by(trajectory.c.id)))
 
 
-def training_ids_of(conn: Connection, dataset_id: str) -> list[str]:
-    """The fine-tunes of the trajectories of a dataset: each has a folder of files, and goes away with them."""
+def training_ids_of(conn: Connection, subject: str) -> list[str]:
+    """The fine-tunes of the trajectories of a dataset, or that of a trajectory: each has a folder of files."""
     trained = select(fine_tune.c.id).join(trajectory, trajectory.c.id == fine_tune.c.trajectory_id)
-    of_it = trained.where(trajectory.c.dataset_id == dataset_id)
+    of_it = trained.where(or_(trajectory.c.dataset_id == subject, trajectory.c.id == subject))
     return list(conn.scalars(of_it.order_by(fine_tune.c.id)))
 
 
@@ -62,9 +61,9 @@ def in_use(conn: Connection, subject: str) -> bool:
 
 
 def remove_rows(conn: Connection, subject: str) -> None:
-    """Remove a dataset or a run and everything made from it (runs, trajectories, scores, work, events), or a file.
+    """Remove a dataset, a run or a trajectory and everything made from it (scores, work, events), or a file.
 
-    A fine-tune stays, and a trajectory with its checkpoints: only their files are gone. So does the record of a dry run
+    A fine-tune stays, and a trajectory that was not deleted: only their files are gone. So does the record of a dry run
     that was not deleted, and with it the record of the dataset that was uploaded for it; who removes the last of these
     runs removes both.
     """
@@ -72,13 +71,16 @@ def remove_rows(conn: Connection, subject: str) -> None:
     runs = select(run.c.id).where(
         or_(run.c.dataset_id == subject, run.c.id == subject), run.c.deleted_at.is_not(None)
     )
-    trajectories = select(trajectory.c.id).where(trajectory.c.dataset_id == subject)
+    deleted = and_(trajectory.c.id == subject, trajectory.c.deleted_at.is_not(None))
+    trajectories = select(trajectory.c.id).where(or_(trajectory.c.dataset_id == subject, deleted))
+    messages = select(webhook_delivery.c.id).where(webhook_delivery.c.run_id.in_(runs))
     # A worker that closes a unit right now holds that unit and asks for its run: wait for it before taking the run.
     held = select(work.c.id).where(
         or_(
             work.c.dataset_id == subject,
             work.c.run_id.in_(runs),
             work.c.trajectory_id.in_(trajectories),
+            work.c.delivery_id.in_(messages),
         )
     )
     conn.execute(held.order_by(work.c.id).with_for_update())
@@ -91,7 +93,7 @@ def remove_rows(conn: Connection, subject: str) -> None:
             dataset.c.id.in_(ids), or_(dataset.c.id == subject, _files_purged())
         )
     ).all()
-    _remove_trajectories(conn, purged)
+    _remove_trajectories(conn, or_(trajectory.c.dataset_id.in_(purged), deleted))
     _note_weights_gone(conn, subject)
     conn.execute(delete(event).where(event.c.subject.in_(runs)))
     conn.execute(delete(run).where(run.c.id.in_(runs)))
@@ -107,13 +109,12 @@ def _files_purged() -> ColumnElement[bool]:
     )
 
 
-def _remove_trajectories(conn: Connection, dataset_ids: Sequence[str]) -> None:
-    of_them = trajectory.c.dataset_id.in_(dataset_ids)
-    gone = select(trajectory.c.id).where(of_them)
+def _remove_trajectories(conn: Connection, which: ColumnElement[bool]) -> None:
+    gone = select(trajectory.c.id).where(which)
     trained = select(fine_tune.c.id).where(fine_tune.c.trajectory_id.in_(gone))
     either = or_(event.c.subject.in_(gone), event.c.subject.in_(trained))
     conn.execute(delete(event).where(either))
-    conn.execute(delete(trajectory).where(of_them))
+    conn.execute(delete(trajectory).where(which))
 
 
 def _note_weights_gone(conn: Connection, subject: str) -> None:

@@ -12,7 +12,7 @@ from winnow.errors import Conflict, NotFound, RevisionMismatch
 from winnow.estimate import Estimate
 from winnow.messages import QUEUE_IO, Offer, Wakeup
 from winnow.settings import Settings
-from winnow.spec import Dtype, EngineName, Method, RunSpec
+from winnow.spec import Dtype, EngineName, Method, RunSpec, check_clusters
 from winnow.store import progress, trajectories, units
 from winnow.store.clock import clock, unix
 from winnow.store.datasets import Dataset, keep_dataset, lock_dataset
@@ -48,7 +48,8 @@ class Run:
     `rows_done` is live: rows of finished units and of those that are being worked on. `rows_cached` are those whose
     losses earlier runs had computed; `cache_snapshot` says which those are, None: the run uses no cache. `scoring_s` is
     how long scoring has taken so far, from the first unit's start; None before it. `trajectory_id` is whose losses the
-    run reads; None before its dataset is ready, and for methods that need none.
+    run reads; None before its dataset is ready, for methods that need none, and once that trajectory was deleted.
+    `is_sample`: it was made on the side, by `POST /trust` or of tasks of Label Studio.
     """
 
     id: str
@@ -72,7 +73,9 @@ class Run:
     warnings: tuple[str, ...]
     summary: dict[str, Any] | None
     dry_run: bool
+    is_sample: bool
     estimate: Estimate | None
+    webhook_url: str | None
     created_at: float
     started_at: float | None
     finished_at: float | None
@@ -114,7 +117,7 @@ class Run:
         return self.status in ACTIVE
 
 
-def create_run(  # one parameter an option
+def create_run(  # noqa: PLR0913 - one parameter an option
     conn: Connection,
     *,
     owner: str,
@@ -123,21 +126,26 @@ def create_run(  # one parameter an option
     revision: str | None = None,
     name: str | None = None,
     dry_run: bool = False,
+    is_sample: bool = False,
     checkpoints: Sequence[OwnCheckpoint] = (),
+    webhook_url: str | None = None,
     settings: Settings,
 ) -> tuple[Run, list[Wakeup]]:
     """Start a run on a dataset of the owner; how it is cut into units is fixed now.
 
     Scoring begins at once if the dataset is ready, and after its ingest otherwise. On a dataset that failed the run
     fails with the same reason. A dry run ends with an estimate instead of scores. It uses no cache, nor does a run that
-    needs a trajectory. `checkpoints` are those of the folder `spec.trajectory.checkpoints`, if there is one, in the
-    order of their steps.
+    needs a trajectory. `is_sample`: it scores a few rows on the side. `checkpoints` are those of the folder
+    `spec.trajectory.checkpoints`, if there is one, in the order of their steps.
 
     Raises:
         NotFound: the owner has no such dataset.
-        InvalidOption: a folder of checkpoints is named, and has none that can be used.
+        InvalidOption: a folder of checkpoints is named, and has none that can be used; or more clusters are asked for
+            than can be found among so many rows.
+        Conflict: weights are to be kept, and the trajectory that the run would share has lost some of them.
     """
     data = lock_dataset(conn, owner=owner, dataset_id=dataset_id)
+    check_clusters(spec, data.rows_read or 0)
     if not dry_run:
         keep_dataset(conn, dataset_id)
     spec = replace(spec, cache=spec.cache and not dry_run and spec.trajectory is None)
@@ -151,6 +159,8 @@ def create_run(  # one parameter an option
             dataset_id=dataset_id,
             name=None if name is None else storable(name),
             dry_run=dry_run,
+            is_sample=is_sample,
+            webhook_url=webhook_url,
             method=spec.method,
             spec=spec.as_dict(),
             revision=revision,
@@ -212,12 +222,17 @@ def list_runs(  # one parameter a filter
 def newest_run(
     conn: Connection, *, owner: str, dataset_id: str | None = None, method: Method | None = None
 ) -> Run:
-    """The owner's newest run that neither failed nor was cancelled; a dry run has no scores and is none.
+    """The owner's newest run that neither failed nor was cancelled: what a request means that names no run.
+
+    A dry run has no scores and is none. Those that `POST /trust` and Label Studio make score a few rows on the side;
+    whoever means one names it.
 
     Raises:
         NotFound: there is none.
     """
-    statement = _newest_first(owner, dataset_id).where(run.c.status.not_in(STOPPED), ~run.c.dry_run)
+    statement = _newest_first(owner, dataset_id).where(
+        run.c.status.not_in(STOPPED), ~run.c.dry_run, ~run.c.is_sample
+    )
     if method is not None:
         statement = statement.where(run.c.method == method)
     row = conn.execute(statement.limit(1)).one_or_none()
@@ -352,7 +367,9 @@ def _run(row: Row[Any]) -> Run:
         warnings=tuple(row.warnings),
         summary=row.summary,
         dry_run=row.dry_run,
-        estimate=None if row.estimate is None else Estimate(**row.estimate),
+        is_sample=row.is_sample,
+        estimate=None if row.estimate is None else Estimate.read(row.estimate),
+        webhook_url=row.webhook_url,
         created_at=row.created_at.timestamp(),
         started_at=unix(row.started_at),
         finished_at=unix(row.finished_at),

@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from psycopg import Cursor, sql
-from sqlalchemy import Connection, select, text
+from sqlalchemy import BigInteger, Connection, any_, literal, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from winnow.proxy.engine import SpanLoss
 from winnow.records.example import RejectionReason
@@ -102,6 +103,20 @@ def page_scores(
         .limit(limit + 1)
     )
     return page_of([_score(row) for row in conn.execute(statement)], limit)
+
+
+def load_scores(
+    conn: Connection, *, owner: str, run_id: str, rows: Sequence[int]
+) -> list[RowScore]:
+    """The scores of these rows of a run of the owner, in row order; a row that it does not have is left out.
+
+    Raises:
+        NotFound: the owner has no such run.
+    """
+    check_run(conn, owner=owner, run_id=run_id)
+    wanted = any_(literal(list(rows), ARRAY(BigInteger)))
+    statement = select(score).where(score.c.run_id == run_id, score.c.row == wanted)
+    return [_score(row) for row in conn.execute(statement.order_by(score.c.row))]
 
 
 def copy_scores(

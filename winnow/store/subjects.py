@@ -14,8 +14,17 @@ from winnow.messages import Wakeup
 from winnow.store import fine_tune_progress, progress, trajectory_progress, units
 from winnow.store.clock import clock
 from winnow.store.events import add_event
-from winnow.store.tables import dataset, fine_tune, run, selection, trajectory, work
+from winnow.store.tables import (
+    dataset,
+    fine_tune,
+    run,
+    selection,
+    trajectory,
+    webhook_delivery,
+    work,
+)
 from winnow.store.values import ErrorInfo
+from winnow.store.webhooks import fail_delivery
 
 
 def stopped() -> ColumnElement[bool]:
@@ -33,6 +42,12 @@ def stopped() -> ColumnElement[bool]:
             fine_tune.c.status.in_(fine_tune_progress.STOPPED),
         ),
         exists().where(dataset.c.id == work.c.dataset_id, dataset.c.deleted_at.is_not(None)),
+        # The end of a run is told, however it ended, unless the run is gone.
+        exists().where(
+            webhook_delivery.c.id == work.c.delivery_id,
+            run.c.id == webhook_delivery.c.run_id,
+            run.c.deleted_at.is_not(None),
+        ),
     )
 
 
@@ -76,11 +91,16 @@ def tell_retry(conn: Connection, unit: Row[Any], message: str, **data: Any) -> N
 
 
 def fail_subject(conn: Connection, unit: Row[Any], error: ErrorInfo) -> list[Wakeup]:
-    """Fail what a failed unit was for; with a dataset or a trajectory the runs that wait for it."""
-    if unit.kind == "purge":
+    """Fail what a failed unit was for; with a dataset or a trajectory the runs that wait for it.
+
+    Nothing fails with an index, which is asked for again when it is needed.
+    """
+    if unit.kind in ("purge", "index"):
         return []
     if unit.kind == "select":
         _fail_selection(conn, unit, error)
+    elif unit.delivery_id is not None:
+        fail_delivery(conn, unit.delivery_id, error)
     elif unit.run_id is not None:
         progress.fail_run(conn, unit.run_id, error)
     elif unit.trajectory_id is not None:

@@ -1,12 +1,14 @@
 """Healing: what a lost worker or a lost message left behind is set going again.
 
-Every step takes what it changes with SKIP LOCKED, so any number of sweepers may run, and none disturbs a worker. Steps
-are safe to repeat: what they publish twice is claimed once.
+Every step of `STEPS` takes what it changes with SKIP LOCKED, so any number of sweepers may run, and none disturbs a
+worker. Each is a transaction of its own, in which rows are locked in the order that `winnow.store.units` tells; two in
+one would hold what the first has taken while the second waits. Steps are safe to repeat: what they publish twice is
+claimed once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -32,8 +34,9 @@ from winnow.store.dry_runs import drop_records, drop_uploads
 from winnow.store.span_losses import forget_losses
 from winnow.store.subjects import fail_subject, stopped, tell_retry
 from winnow.store.tables import fine_tune, idempotency_key, run, trajectory, work, worker
-from winnow.store.trajectory_sweep import heal_selections, heal_trajectories
-from winnow.store.values import ErrorInfo
+from winnow.store.trajectory_sweep import HEALING, heal_selections
+from winnow.store.values import ErrorInfo, Swept
+from winnow.store.webhooks import forget_deliveries
 from winnow.store.workers_registry import LIVE_WITHIN_S
 
 REPUBLISH_CAP_S = 300.0
@@ -45,56 +48,13 @@ _MAX_DOUBLINGS = 16
 KEEP_IDEMPOTENCY_S = 24 * 3600.0
 KEEP_WORKERS_S = 3600.0
 
+PURGE_BASE_S = 15 * 60.0
+PURGE_CAP_S = 24 * 3600.0
+"""A purge that was given up is tried once more after a quarter of an hour, then ever more seldom, at least daily."""
+
 _BATCH = 1000
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepResult:
-    """Messages to publish after the commit, and how often each thing was healed."""
-
-    wakeups: list[Wakeup]
-    counts: dict[str, int]
-
-
-def sweep(conn: Connection, settings: Settings) -> SweepResult:
-    """Heal what can be healed now."""
-    cancelled = _cancel_stopped(conn)
-    failed, purges = _fail_exhausted(conn)
-    expired = _requeue_expired(conn)
-    lost = _republish_lost(conn, settings.republish_after_s)
-    due = _publish_due(conn)
-    finalised = _finalise_complete(conn)
-    restarted = _restart_idle(conn)
-    healed = heal_trajectories(conn)
-    selecting = heal_selections(conn)
-    _forget_old(conn)
-    forgotten = forget_losses(conn, days=settings.cache_days)
-    dropped = [*drop_uploads(conn), *drop_records(conn)]
-    counts = {
-        "cancelled": cancelled,
-        "failed": failed,
-        "lease_expired": len(expired),
-        "message_lost": len(lost),
-        "published": len(due),
-        "finalised": len(finalised),
-        "restarted": len(restarted),
-        "healed": healed.count,
-        "selecting": len(selecting),
-        "forgotten": forgotten,
-        "dropped": len(dropped),
-    }
-    wakeups = [
-        *purges,
-        *expired,
-        *lost,
-        *due,
-        *finalised,
-        *restarted,
-        *healed.wakeups,
-        *selecting,
-        *dropped,
-    ]
-    return SweepResult(wakeups=wakeups, counts=counts)
+Step = Callable[[Connection, Settings], Swept]
 
 
 def _expired() -> ColumnElement[bool]:
@@ -112,7 +72,7 @@ def _locked(which: ColumnElement[bool]) -> Select[tuple[int]]:
     )
 
 
-def _cancel_stopped(conn: Connection) -> int:
+def _cancel_stopped(conn: Connection) -> Swept:
     """Units of what is over, paused or gone, unless a worker still holds them."""
     open_ = or_(work.c.state == "queued", _expired())
     ids = conn.scalars(_locked(and_(open_, stopped()))).all()
@@ -122,10 +82,10 @@ def _cancel_stopped(conn: Connection) -> int:
         .where(work.c.id.in_(ids), stopped())
         .values(state="cancelled", finished_at=clock())
     )
-    return cancelled.rowcount
+    return Swept(count=cancelled.rowcount)
 
 
-def _fail_exhausted(conn: Connection) -> tuple[int, list[Wakeup]]:
+def _fail_exhausted(conn: Connection) -> Swept:
     """Units whose last attempt was lost: their run, fine-tune or dataset fails, and says so; what that sets going."""
     exhausted = and_(_expired(), work.c.attempt >= work.c.max_attempts)
     failed = conn.execute(
@@ -136,7 +96,29 @@ def _fail_exhausted(conn: Connection) -> tuple[int, list[Wakeup]]:
     ).all()
     in_order = sorted(failed, key=_lock_order)
     purges = [one for unit in in_order for one in fail_subject(conn, unit, _lost_worker(unit))]
-    return len(failed), purges
+    return Swept(count=len(failed), wakeups=purges)
+
+
+def _retry_purges(conn: Connection) -> list[Wakeup]:
+    """Purges that were given up: what they were to delete is still there, and nobody else will ever ask for that."""
+    waited_s = func.extract("epoch", clock() - work.c.finished_at)
+    doublings = func.least(work.c.max_attempts - units.IO_ATTEMPTS, _MAX_DOUBLINGS)
+    pause_s = func.least(PURGE_CAP_S, PURGE_BASE_S * func.power(2, doublings))
+    given_up = and_(work.c.kind == "purge", work.c.state == "failed", waited_s > pause_s)
+    again = conn.execute(
+        update(work)
+        .where(work.c.id.in_(_locked(given_up)))
+        .values(
+            state="queued",
+            max_attempts=work.c.max_attempts + 1,
+            available_at=clock(),
+            finished_at=None,
+            published_at=clock(),
+            publishes=1,
+        )
+        .returning(work)
+    )
+    return units.wakeups(again)
 
 
 def _requeue_expired(conn: Connection) -> list[Wakeup]:
@@ -183,7 +165,10 @@ def _idle_worker() -> ColumnElement[bool]:
     return exists().where(
         worker.c.seen_at > clock() - seconds(LIVE_WITHIN_S),
         work.c.queue == any_(worker.c.queues),
-        ~exists().where(mine.c.worker_id == worker.c.id, mine.c.state == "running"),
+        # Messages to receivers are sent beside other work.
+        ~exists().where(
+            mine.c.worker_id == worker.c.id, mine.c.state == "running", mine.c.kind != "deliver"
+        ),
     )
 
 
@@ -253,10 +238,13 @@ def _restart_idle(conn: Connection) -> list[Wakeup]:
     ]
 
 
-def _forget_old(conn: Connection) -> None:
+def _forget_old(conn: Connection) -> Swept:
+    """What nobody misses, and so counts as nothing."""
     old_key = idempotency_key.c.created_at < clock() - seconds(KEEP_IDEMPOTENCY_S)
     conn.execute(delete(idempotency_key).where(old_key))
     conn.execute(delete(worker).where(worker.c.seen_at < clock() - seconds(KEEP_WORKERS_S)))
+    forget_deliveries(conn)
+    return Swept(count=0)
 
 
 def _lost_worker(unit: Row[Any]) -> ErrorInfo:
@@ -272,3 +260,46 @@ def _lock_order(unit: Row[Any]) -> tuple[bool, str, str, int]:
     """Datasets, then fine-tunes and trajectories, then runs."""
     job = unit.trajectory_id or unit.fine_tune_id or ""
     return unit.run_id is not None, unit.run_id or "", job, unit.id
+
+
+def _told(heal: Callable[[Connection], list[Wakeup]]) -> Step:
+    """A step that publishes one message for each thing that it heals."""
+
+    def step(conn: Connection, _: Settings) -> Swept:
+        wakeups = heal(conn)
+        return Swept(count=len(wakeups), wakeups=wakeups)
+
+    return step
+
+
+def _counted(heal: Callable[[Connection], Swept]) -> Step:
+    """A step that needs no settings."""
+    return lambda conn, _: heal(conn)
+
+
+def _lost(conn: Connection, settings: Settings) -> Swept:
+    wakeups = _republish_lost(conn, settings.republish_after_s)
+    return Swept(count=len(wakeups), wakeups=wakeups)
+
+
+def _forget_losses(conn: Connection, settings: Settings) -> Swept:
+    return Swept(count=forget_losses(conn, days=settings.cache_days))
+
+
+STEPS: Sequence[tuple[str, Step]] = (
+    ("cancelled", _counted(_cancel_stopped)),
+    ("failed", _counted(_fail_exhausted)),
+    ("lease_expired", _told(_requeue_expired)),
+    ("purge_retried", _told(_retry_purges)),
+    ("message_lost", _lost),
+    ("published", _told(_publish_due)),
+    ("finalised", _told(_finalise_complete)),
+    ("restarted", _told(_restart_idle)),
+    *(("healed", _counted(heal)) for heal in HEALING),
+    ("selecting", _told(heal_selections)),
+    ("forgotten", _counted(_forget_old)),
+    ("forgotten", _forget_losses),
+    ("dropped", _told(drop_uploads)),
+    ("dropped", _told(drop_records)),
+)
+"""What is healed, in this order, each in a transaction of its own; the names are for those who count."""

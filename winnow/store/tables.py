@@ -193,6 +193,8 @@ run = Table(
     Column("owner", Text, nullable=False),
     Column("dataset_id", ForeignKey("dataset.id", ondelete="CASCADE"), nullable=False),
     Column("name", Text),
+    # Made on the side, by POST /trust or of tasks of Label Studio: a request that names no run never means it.
+    Column("is_sample", Boolean, nullable=False, server_default=text("false")),
     Column("method", Text, nullable=False),
     Column("spec", JSONB, nullable=False),
     # Whose losses it reads, from the moment that its dataset is ready; and the user's own checkpoints, if it names any.
@@ -220,6 +222,8 @@ run = Table(
     # A dry run scores nothing and ends with an estimate.
     Column("dry_run", Boolean, nullable=False, server_default=text("false")),
     Column("estimate", JSONB),
+    # Who is told when it is over.
+    Column("webhook_url", Text),
     Column("error", JSONB),
     Column("warnings", JSONB, nullable=False, server_default=text("'[]'")),
     Column("summary", JSONB),
@@ -271,8 +275,8 @@ score = Table(
     CheckConstraint("score <> 'NaN'", name="score_is_a_number"),
 )
 
-# Rows of a run that took work to select, one row for every request. status: queued -> done | failed; one that failed
-# goes back to queued when it is asked for again after a while.
+# Rows of a run that took work to select, one row for every request; only the newest of a run are kept. status: queued
+# -> done | failed; one that failed goes back to queued when it is asked for again after a while.
 selection = Table(
     "selection",
     metadata,
@@ -281,6 +285,8 @@ selection = Table(
     Column("key", Text, primary_key=True),
     Column("request", JSONB, nullable=False),
     Column("status", Text, nullable=False, server_default=text("'queued'")),
+    # Where its rows lie; a file that nobody else ever writes.
+    Column("blob", Text),
     Column("result", JSONB),
     Column("error", JSONB),
     _time("created_at", nullable=False),
@@ -336,6 +342,8 @@ fine_tune = Table(
     Column("training_file", Text, nullable=False),
     Column("validation_file", Text),
     Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
+    # Who is told when it is over.
+    Column("webhook_url", Text),
     Column("status", Text, nullable=False, server_default=text("'validating_files'")),
     Column("max_attempts", Integer, nullable=False),
     # What validation found: rows to train on, and where they come from. Null until then.
@@ -379,6 +387,63 @@ fine_tune_checkpoint = Table(
     Index("uq_fine_tune_checkpoint_step", "fine_tune_id", "step", unique=True),
 )
 
+# What an owner's messages are signed with; readable, because signing needs the secret itself. After a rotation the one
+# before it signs too, until it expires.
+webhook_secret = Table(
+    "webhook_secret",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("secret", Text, nullable=False),
+    Column("previous", Text),
+    _time("previous_expires_at"),
+    _time("created_at", nullable=False),
+)
+
+# Receivers, known from their first message that was taken or given up. One that is disabled is sent nothing until its
+# owner says otherwise.
+webhook_endpoint = Table(
+    "webhook_endpoint",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    # The last time that it took a message.
+    _time("delivered_at"),
+    _time("disabled_at"),
+    Column("disabled_reason", Text),
+    _time("created_at", nullable=False),
+    CheckConstraint(
+        "(disabled_at IS NULL) = (disabled_reason IS NULL)", name="disabled_with_a_reason"
+    ),
+    Index("uq_webhook_endpoint_url", "owner", "url", unique=True),
+    Index("ix_webhook_endpoint_owner_created", "owner", "created_at", "id"),
+)
+
+# One message to one receiver; the id is the `webhook-id` of every attempt, and the body the bytes that are signed.
+# status: pending -> delivered | failed, and back to pending when it is replayed. When the next attempt is due stands in
+# its unit of work.
+webhook_delivery = Table(
+    "webhook_delivery",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("run_id", ForeignKey("run.id", ondelete="CASCADE")),
+    Column("fine_tune_id", ForeignKey("fine_tune.id", ondelete="CASCADE")),
+    Column("type", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=text("'pending'")),
+    Column("attempts", JSONB, nullable=False, server_default=text("'[]'")),
+    _time("created_at", nullable=False),
+    _time("finished_at"),
+    CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
+    CheckConstraint("(run_id IS NULL) <> (fine_tune_id IS NULL)", name="one_subject"),
+    Index("ix_webhook_delivery_owner_created", "owner", "created_at", "id"),
+    Index("ix_webhook_delivery_run", "run_id"),
+    Index("ix_webhook_delivery_fine_tune", "fine_tune_id"),
+    Index("ix_webhook_delivery_finished", "finished_at"),
+)
+
 # A unit of work. state: queued -> running (claim) -> done (finish)
 #                                 running -> queued (release, failed attempt, expired lease)
 #                                 running | queued -> failed (permanent, or out of attempts) | cancelled
@@ -388,8 +453,8 @@ work = Table(
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("kind", Text, nullable=False),
-    # What the unit is about: a dataset, a run, a fine-tune, a trajectory, or the key of a selection. A purge may
-    # outlive it, hence the foreign keys are null there.
+    # What the unit is about: a dataset, a run, a fine-tune, a trajectory, a message to a receiver, or the key of a
+    # selection. A purge may outlive it, hence the foreign keys are null there.
     Column("subject", Text, nullable=False),
     Column("dataset_id", ForeignKey("dataset.id", ondelete="CASCADE")),
     Column("run_id", ForeignKey("run.id", ondelete="CASCADE")),
@@ -398,6 +463,7 @@ work = Table(
     # evaluate.
     Column("trajectory_id", ForeignKey("trajectory.id", ondelete="CASCADE")),
     Column("checkpoint", SmallInteger),
+    Column("delivery_id", ForeignKey("webhook_delivery.id", ondelete="CASCADE")),
     Column("first_block", Integer, nullable=False, server_default=_ZERO),
     Column("num_blocks", Integer, nullable=False, server_default=_ZERO),
     Column("queue", Text, nullable=False),
@@ -451,6 +517,12 @@ work = Table(
         unique=True,
         postgresql_where=text("kind = 'ingest' AND state IN ('queued', 'running')"),
     ),
+    Index(
+        "uq_work_index",
+        "dataset_id",
+        unique=True,
+        postgresql_where=text("kind = 'index' AND state IN ('queued', 'running')"),
+    ),
     # A fine-tune is in one pair of hands at a time, however often it is paused and resumed.
     Index(
         "uq_work_fine_tune",
@@ -458,6 +530,14 @@ work = Table(
         unique=True,
         postgresql_where=text("state IN ('queued', 'running')"),
     ),
+    # Two attempts at one message are never made at the same time.
+    Index(
+        "uq_work_deliver",
+        "delivery_id",
+        unique=True,
+        postgresql_where=text("state IN ('queued', 'running')"),
+    ),
+    Index("ix_work_delivery", "delivery_id", postgresql_where=text("delivery_id IS NOT NULL")),
     Index("ix_work_run", "run_id", "state"),
     Index("ix_work_trajectory", "trajectory_id", "state"),
     Index("ix_work_dataset", "dataset_id"),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Row, func, select, update
+from sqlalchemy import Connection, Integer, Row, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from winnow.messages import Wakeup
@@ -20,7 +20,13 @@ from winnow.store.clock import clock, seconds
 from winnow.store.files import create_file, new_file_id
 from winnow.store.fine_tune_progress import NewEvent
 from winnow.store.ids import new_id
-from winnow.store.tables import event, fine_tune, fine_tune_checkpoint, work
+from winnow.store.tables import (
+    event,
+    fine_tune,
+    fine_tune_checkpoint,
+    trajectory_checkpoint,
+    work,
+)
 from winnow.store.work import Claim, close, hold
 
 RESULT_PURPOSE = "fine-tune-results"
@@ -98,6 +104,18 @@ def forget_checkpoint(conn: Connection, claim: Claim, saved: SavedCheckpoint) ->
     hold(conn, claim)
     mine = fine_tune_checkpoint.c.folder == saved.folder
     conn.execute(update(fine_tune_checkpoint).where(mine).values(folder=None))
+
+
+def is_recorded(conn: Connection, claim: Claim, folder: str) -> bool:
+    """Whether a checkpoint of a training lies in the blob folder `folder`, which was written under `claim`.
+
+    Every transaction that could still record it holds the unit, and is waited for; the lease is not needed. False is
+    final once the lease is lost or its worker records nothing more.
+    """
+    conn.execute(select(work.c.id).where(work.c.id == claim.work_id).with_for_update())
+    tables = (fine_tune_checkpoint, trajectory_checkpoint)
+    found = (conn.scalar(select(exists().where(table.c.folder == folder))) for table in tables)
+    return any(found)
 
 
 def told_so_far(conn: Connection, fine_tune_id: str) -> Told:

@@ -1,4 +1,4 @@
-"""Trajectories of an owner: what the gateway and workers read of them, and their cancellation.
+"""Trajectories of an owner: what the gateway and workers read of them, their cancellation and deletion.
 
 A run makes one (`winnow.store.trajectory_use`). What changes its status stands in `winnow.store.trajectory_progress`,
 what workers write about it in `winnow.store.evaluation`.
@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, tuple_
+from sqlalchemy import Connection, Row, Select, delete, func, select, tuple_, update
 
 from winnow.errors import Conflict, NotFound
 from winnow.messages import QUEUE_IO, QUEUE_TRAIN, Offer, Wakeup
 from winnow.spec import RunSpec
+from winnow.store import progress as run_progress
 from winnow.store import trajectory_progress as progress
-from winnow.store.clock import unix
+from winnow.store import units
+from winnow.store.clock import clock, unix
 from winnow.store.fine_tune_progress import FineTuneStatus
 from winnow.store.owned import check_trajectory
-from winnow.store.tables import fine_tune, trajectory, trajectory_checkpoint, work
+from winnow.store.tables import fine_tune, run, trajectory, trajectory_checkpoint, work
 from winnow.store.trajectory_progress import ACTIVE, TrajectoryStatus
 from winnow.store.values import ErrorInfo, Page, page_of
 from winnow.store.workers_registry import live_workers
@@ -30,6 +32,7 @@ __all__ = [
     "Trajectory",
     "TrajectoryStatus",
     "cancel_trajectory",
+    "delete_trajectory",
     "get_trajectory",
     "list_trajectories",
     "list_trajectory_checkpoints",
@@ -197,6 +200,35 @@ def cancel_trajectory(
     return now, wakeups
 
 
+def delete_trajectory(conn: Connection, *, owner: str, trajectory_id: str) -> list[Wakeup]:
+    """Hide a trajectory at once, and enqueue the removal of its losses and of the weights that were kept.
+
+    Runs that have read it keep their scores, and the next run with its options begins another one.
+
+    Raises:
+        NotFound: the owner has no such trajectory.
+        Conflict: runs that are not over use it.
+    """
+    check_trajectory(conn, owner=owner, trajectory_id=trajectory_id)
+    # Whoever begins a run on it holds it as well, and is seen here afterwards.
+    progress.lock(conn, trajectory_id)
+    uses_it = (run.c.trajectory_id == trajectory_id) & run.c.status.in_(run_progress.ACTIVE)
+    users = conn.scalars(select(run.c.id).where(uses_it).order_by(run.c.id)).all()
+    if users:
+        raise Conflict(
+            f"The trajectory is used by {', '.join(users[:_SHOWN_USERS])}{' ...' * (len(users) > _SHOWN_USERS)}. Wait "
+            "until they are over, or cancel them first."
+        )
+    wakeups = progress.cancel(conn, trajectory_id, "The trajectory was deleted.")
+    mine = trajectory.c.id == trajectory_id
+    conn.execute(update(trajectory).where(mine).values(deleted_at=clock()))
+    # Of one that failed or was cancelled the files are gone already; now its rows go too.
+    over = (work.c.subject == trajectory_id) & (work.c.kind == "purge") & (work.c.state == "done")
+    conn.execute(delete(work).where(over))
+    purge = units.enqueue(conn, kind="purge", subject=trajectory_id, trajectory_id=trajectory_id)
+    return [*wakeups, *purge]
+
+
 def waits_for(conn: Connection, of: Trajectory) -> str | None:
     """What a trajectory that nobody can take waits for; None if a worker is there, or it is over."""
     if not of.active:
@@ -213,6 +245,9 @@ def waits_for(conn: Connection, of: Trajectory) -> str | None:
         f"{of.offer.model} in WINNOW_MODELS."
     )
 
+
+_SHOWN_USERS = 3
+"""Runs that a refusal names."""
 
 _TRAINING_QUEUES: dict[FineTuneStatus, str] = {
     "validating_files": QUEUE_IO,

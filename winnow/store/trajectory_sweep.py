@@ -6,8 +6,7 @@ waits for the next sweep. A training without its unit is healed with the other f
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, exists, select
 
@@ -15,43 +14,11 @@ from winnow.messages import Wakeup
 from winnow.store import progress, units
 from winnow.store import trajectory_progress as trajectories
 from winnow.store.tables import fine_tune, run, selection, trajectory, work
-from winnow.store.values import ErrorInfo
+from winnow.store.values import ErrorInfo, Swept
 
 _BATCH = 100
 
 _ACTIVE = trajectory.c.status.in_(trajectories.ACTIVE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Healed:
-    """How many trajectories were healed, and the messages of what that set going."""
-
-    count: int
-    wakeups: list[Wakeup]
-
-
-def heal_trajectories(conn: Connection) -> Healed:
-    """Let trajectories and those that wait for them follow what has happened already."""
-    steps: list[tuple[ColumnElement[bool], Callable[[Connection, str], list[Wakeup]]]] = [
-        (
-            trajectory.c.status.in_(("queued", "training")) & _trained("succeeded"),
-            trajectories.finish_training,
-        ),
-        (_ACTIVE & _trained("failed", "cancelled"), _end_with_training),
-        (
-            (trajectory.c.status == "evaluating")
-            & (trajectory.c.checkpoints_done == trajectory.c.num_checkpoints),
-            trajectories.complete,
-        ),
-        (_ACTIVE & ~_has_run(*progress.ACTIVE), trajectories.cancel_unused),
-        (~_ACTIVE & _has_run("training"), trajectories.settle_runs),
-    ]
-    count, wakeups = 0, []
-    for which, heal in steps:
-        for trajectory_id in _held(conn, which):
-            wakeups += heal(conn, trajectory_id)
-            count += 1
-    return Healed(count=count, wakeups=wakeups)
 
 
 def heal_selections(conn: Connection) -> list[Wakeup]:
@@ -109,3 +76,56 @@ def _end_with_training(conn: Connection, trajectory_id: str) -> list[Wakeup]:
     if error is not None:
         return trajectories.fail(conn, trajectory_id, error)
     return trajectories.cancel(conn, trajectory_id, "Its training was cancelled.")
+
+
+def _fail_given_up(conn: Connection, trajectory_id: str) -> list[Wakeup]:
+    """A unit of it failed without it: workers of the version before trajectories know nothing of what a unit is for."""
+    error = ErrorInfo.read(
+        conn.scalar(
+            select(work.c.error).where(_given_up(trajectory_id)).order_by(work.c.id).limit(1)
+        )
+    )
+    last = "" if error is None else f" ({error.message})"
+    told = (
+        f"A unit of its evaluation was given up{last}. If workers of an earlier version of Winnow are running, stop "
+        "them; then start the run again."
+    )
+    return trajectories.fail(conn, trajectory_id, ErrorInfo(code="evaluation_failed", message=told))
+
+
+def _given_up(trajectory_id: str | ColumnElement[str]) -> ColumnElement[bool]:
+    return (
+        (work.c.trajectory_id == trajectory_id)
+        & (work.c.kind == "evaluate")
+        & (work.c.state == "failed")
+    )
+
+
+def _step(
+    which: ColumnElement[bool], heal: Callable[[Connection, str], list[Wakeup]]
+) -> Callable[[Connection], Swept]:
+    """Heals the trajectories of one kind."""
+
+    def step(conn: Connection) -> Swept:
+        ids = _held(conn, which)
+        return Swept(count=len(ids), wakeups=[one for id_ in ids for one in heal(conn, id_)])
+
+    return step
+
+
+HEALING: Sequence[Callable[[Connection], Swept]] = (
+    _step(
+        trajectory.c.status.in_(("queued", "training")) & _trained("succeeded"),
+        trajectories.finish_training,
+    ),
+    _step(_ACTIVE & _trained("failed", "cancelled"), _end_with_training),
+    _step(_ACTIVE & exists().where(_given_up(trajectory.c.id)), _fail_given_up),
+    _step(
+        (trajectory.c.status == "evaluating")
+        & (trajectory.c.checkpoints_done == trajectory.c.num_checkpoints),
+        trajectories.complete,
+    ),
+    _step(_ACTIVE & ~_has_run(*progress.ACTIVE), trajectories.cancel_unused),
+    _step(~_ACTIVE & _has_run("training"), trajectories.settle_runs),
+)
+"""Let trajectories and those that wait for them follow what has happened already."""

@@ -1,8 +1,8 @@
 """Which runs use which trajectory: a run that begins finds or makes the one that it needs, one that ends lets it go.
 
 Runs on one dataset share a trajectory if they agree in all that decides its losses: the fingerprint of their options,
-the model files they are bound to, and the user's own checkpoints if there are any. One that failed or was cancelled is
-not shared: the next run begins anew.
+the model files they are bound to, and the user's own checkpoints if there are any. One that failed, was cancelled or
+deleted is not shared: the next run begins anew.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, Select, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from winnow.errors import InvalidOption
+from winnow.errors import Conflict, InvalidOption
 from winnow.messages import Wakeup
-from winnow.spec import RunSpec, fingerprint
+from winnow.spec import RunSpec, check_clusters, fingerprint
 from winnow.store import progress, trajectory_progress, units
 from winnow.store.clock import clock
-from winnow.store.events import insert_event
+from winnow.store.events import add_event, insert_event
 from winnow.store.fine_tunes import train_trajectory
 from winnow.store.ids import new_id
-from winnow.store.tables import dataset, run, trajectory
+from winnow.store.tables import dataset, fine_tune, run, trajectory, trajectory_checkpoint
 from winnow.store.trajectory_progress import STOPPED, add_checkpoint
+from winnow.store.values import ErrorInfo
 from winnow.training.spec import FineTuneSpec
 from winnow.trajectory import BEFORE_TRAINING, Checkpoint
 
@@ -33,13 +34,21 @@ OwnCheckpoint = tuple[Checkpoint, str]
 
 
 def start_run(conn: Connection, run_id: str) -> list[Wakeup]:
-    """Let a run whose dataset is ready begin: with scoring, or with the trajectory that it needs."""
-    row = conn.execute(
-        select(run, dataset.c.rows_read, dataset.c.rows_usable, dataset.c.num_blocks)
-        .join(dataset, dataset.c.id == run.c.dataset_id)
-        .where(run.c.id == run_id)
-    ).one()
+    """Let a run whose dataset is ready begin: with scoring, or with the trajectory that it needs.
+
+    It fails if more clusters are asked for than can be found among so many rows, before anything is computed for it.
+
+    Raises:
+        Conflict: it asks for weights that the trajectory of its options has no more.
+    """
+    row = _with_dataset(conn, run_id)
     spec = RunSpec.read(row.spec)
+    try:
+        check_clusters(spec, row.rows_read)
+    except InvalidOption as refused:
+        error = ErrorInfo(code=refused.code, message=refused.message, param=refused.param)
+        progress.fail_run(conn, run_id, error)
+        return []
     if spec.trajectory is None or row.dry_run or row.rows_usable == 0:
         return progress.start_scoring(conn, run_id)
     needed, wakeups = _find_or_create(conn, row, spec)
@@ -60,6 +69,41 @@ def stop_run(conn: Connection, run_id: str, message: str) -> list[Wakeup]:
     if not progress.stop_run(conn, run_id, message) or used is None:
         return []
     return trajectory_progress.cancel_unused(conn, used)
+
+
+def replace_trajectory(conn: Connection, trajectory_id: str, *, attempts_left: int) -> list[Wakeup]:
+    """Put another trajectory in the place of one whose training begins from its first step again.
+
+    What was kept of the first training and what the second will keep are two fine-tunes, however alike: rows would be
+    scored by differences between them. So the runs that wait get a trajectory with checkpoints, units, files and names
+    of its own, whose training may be tried `attempts_left` times, and the old one ends as one that nobody needs.
+    """
+    trajectory_progress.lock(conn, trajectory_id)
+    waiting = (run.c.trajectory_id == trajectory_id) & (run.c.status == "training")
+    ids = conn.scalars(
+        select(run.c.id).where(waiting).order_by(run.c.id).with_for_update(key_share=True)
+    ).all()
+    conn.execute(update(run).where(run.c.id.in_(ids)).values(trajectory_id=None))
+    told = "Its training had to begin again, and what was kept of it is of no use to another one."
+    wakeups = trajectory_progress.cancel(conn, trajectory_id, told)
+    for run_id in ids:
+        row = _with_dataset(conn, run_id)
+        needed, begun = _find_or_create(conn, row, RunSpec.read(row.spec))
+        wakeups += begun
+        conn.execute(update(run).where(run.c.id == run_id).values(trajectory_id=needed.id))
+        conn.execute(
+            update(fine_tune)
+            .where(fine_tune.c.trajectory_id == needed.id)
+            .values(max_attempts=attempts_left)
+        )
+        add_event(
+            conn,
+            run_id,
+            "run.retry",
+            f"Training begins again: trajectory {needed.id} takes the place of {trajectory_id}.",
+            {"trajectory": needed.id},
+        )
+    return wakeups
 
 
 def delete_trajectories(conn: Connection, dataset_id: str) -> list[Wakeup]:
@@ -91,6 +135,14 @@ def stored_checkpoints(own: Sequence[OwnCheckpoint]) -> list[dict[str, Any]]:
     ]
 
 
+def _with_dataset(conn: Connection, run_id: str) -> Row[Any]:
+    return conn.execute(
+        select(run, dataset.c.rows_read, dataset.c.rows_usable, dataset.c.num_blocks)
+        .join(dataset, dataset.c.id == run.c.dataset_id)
+        .where(run.c.id == run_id)
+    ).one()
+
+
 def _find_or_create(
     conn: Connection, row: Row[Any], spec: RunSpec
 ) -> tuple[Row[Any], list[Wakeup]]:
@@ -114,9 +166,26 @@ def _find_or_create(
     if found is None:  # it ended between the two statements
         return _find_or_create(conn, row, spec)
     if spec.trajectory is not None and spec.trajectory.keep_weights:
-        mine = trajectory.c.id == found.id
-        conn.execute(update(trajectory).where(mine).values(keep_weights=True))
+        _keep_weights(conn, found)
     return found, []
+
+
+def _keep_weights(conn: Connection, found: Row[Any]) -> None:
+    """From now on weights stay; refused if some are gone, or about to be, since nobody can bring them back."""
+    if found.keep_weights:
+        return
+    table = trajectory_checkpoint
+    read = exists().where(
+        table.c.trajectory_id == found.id, table.c.step > 0, table.c.blocks_done == found.blocks
+    )
+    if conn.scalar(select(read)):
+        raise Conflict(
+            f"Trajectory {found.id} has these options already, and weights that were read are removed. Leave "
+            f"keep_weights away to use it as it is, or send DELETE /trajectories/{found.id} first to train again.",
+            param="keep_weights",
+        )
+    mine = trajectory.c.id == found.id
+    conn.execute(update(trajectory).where(mine).values(keep_weights=True))
 
 
 def _begin(conn: Connection, made: Row[Any], row: Row[Any], spec: RunSpec) -> list[Wakeup]:

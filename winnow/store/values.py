@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+
+from winnow.messages import Wakeup
 
 T = TypeVar("T")
 
@@ -28,6 +30,14 @@ class ErrorInfo:
         if stored is None:
             return None
         return cls(code=stored["code"], message=stored["message"], param=stored.get("param"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What one step of a sweep healed: how many things, and the messages of what that set going."""
+
+    count: int
+    wakeups: list[Wakeup] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

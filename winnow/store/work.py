@@ -10,7 +10,7 @@ import itertools
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 
@@ -28,6 +28,7 @@ from winnow.store.subjects import fail_subject, note_start, publish_next, stoppe
 from winnow.store.tables import dataset, rejection, run, work
 from winnow.store.trajectory_use import start_run
 from winnow.store.values import ErrorInfo, storable
+from winnow.store.webhooks import wake
 
 Kind = Literal[
     "ingest",
@@ -35,11 +36,14 @@ Kind = Literal[
     "estimate",
     "finalise",
     "select",
+    "deliver",
+    "index",
     "prepare",
     "train",
     "evaluate",
     "purge",
 ]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 BACKOFF_BASE_S = 1.0
@@ -70,10 +74,17 @@ class Claim:
 
 
 def claim(
-    conn: Connection, work_id: int, *, worker_id: str, lease_s: float, queues: Collection[str]
+    conn: Connection,
+    work_id: int,
+    *,
+    worker_id: str,
+    lease_s: float,
+    queues: Collection[str],
+    kinds: Collection[str] = KINDS,
 ) -> Claim | None:
-    """Take a unit, or None: it is taken, done, not due, out of attempts, of another queue, or its run is over.
+    """Take a unit, or None: it is taken, done, not due, out of attempts, not for this worker, or its run is over.
 
+    For a worker are the `queues` that it listens to and the `kinds` that it knows: a later version may have others.
     One conditional UPDATE decides; of two workers that try at once, the second finds its condition no longer true.
     """
     row = conn.execute(
@@ -81,6 +92,7 @@ def claim(
         .where(
             work.c.id == work_id,
             work.c.queue.in_(queues),
+            work.c.kind.in_(kinds),
             work.c.attempt < work.c.max_attempts,
             or_(
                 and_(work.c.state == "queued", work.c.available_at <= clock()),
@@ -269,7 +281,7 @@ def finish_estimate(conn: Connection, claim: Claim, estimate: Estimate) -> list[
     """
     row = close(conn, claim, "done", rows_done=estimate.rows_sampled, finished_at=clock())
     progress.complete_dry(conn, row.run_id, estimate=estimate.as_dict())
-    return []
+    return wake(conn, row.run_id)
 
 
 def finish_finalise(
@@ -282,7 +294,7 @@ def finish_finalise(
     """
     row = close(conn, claim, "done", finished_at=clock())
     progress.complete(conn, row.run_id, summary=summary, warnings=warnings)
-    return []
+    return wake(conn, row.run_id)
 
 
 def finish_purge(conn: Connection, claim: Claim) -> None:
