@@ -37,14 +37,14 @@ def measure(rows: int) -> list[Figure]:
     with installation() as service:
         source = service.folder / "source.jsonl"
         write_jsonl(source, rows=rows)
-        run_id = _scored_run(service, source, rows)
+        run_id = scored_run(service, source, rows)
         return [
             *_read_subset(service, source, run_id, rows),
             *_query_baseline(service, run_id, rows),
         ]
 
 
-def _scored_run(service: Installation, source: Path, rows: int) -> str:
+def scored_run(service: Installation, source: Path, rows: int) -> str:
     with source.open("rb") as body:
         dataset = service.http.post("/datasets", content=body).raise_for_status().json()
     assert wait_for_dataset(service, dataset["id"])["rows_read"] == rows

@@ -22,6 +22,7 @@ from cli import (
     fine_tune,
     jobs,
     keys,
+    label_studio,
     models,
     score,
     select,
@@ -76,6 +77,7 @@ for command in (
     app.command()(command)
 app.add_typer(jobs.app)
 app.add_typer(trajectories.app)
+app.add_typer(label_studio.app)
 app.add_typer(db.app)
 app.add_typer(keys.app)
 

@@ -145,7 +145,7 @@ def _held(settings: Settings) -> Iterator[None]:
 
 def _training_threads(settings: Settings) -> int:
     """Half of the cores: training lasts for long, and scoring beside it should not be many times slower."""
-    from workers.run import available_cores
+    from winnow.cores import available_cores
 
     return max(1, (settings.threads or available_cores()) // 2)
 

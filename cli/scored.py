@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from cli.local import Rows, embed_rows, score_rows
+from winnow.cores import available_cores
 from winnow.embedding import Matrix, comparable
 from winnow.proxy.engine import Engine
 from winnow.proxy.loading import load_embedder, load_engine
@@ -70,16 +70,18 @@ def _losses(
     threads: int | None,
     keep_weights: Path | None,
 ) -> Iterator[TrajectoryLosses]:
-    from cli.trajectory import trajectory_losses
+    from cli.trajectory import shared_cores, trajectory_losses
+
+    training, evaluation = shared_cores(spec, threads or available_cores())
 
     def load(folder: Path) -> Engine:
-        return load_engine(replace(spec, model=str(folder)), settings=settings, threads=threads)
+        return load_engine(replace(spec, model=str(folder)), settings=settings, threads=evaluation)
 
     return trajectory_losses(
         rows,
         engine=engine,
         load=load,
         spec=spec,
-        threads=threads or os.cpu_count() or 1,
+        threads=training,
         keep=keep_weights,
     )

@@ -1,4 +1,4 @@
-"""`winnow trajectories`: the fine-tunes that runs of a service watch, looked at, fetched and cancelled."""
+"""`winnow trajectories`: the fine-tunes that runs of a service watch, looked at, fetched, cancelled and taken away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="trajectories",
-    help="List, show, fetch and cancel the trajectories of learning_percentage and s2l.",
+    help="List, show, fetch, cancel and delete the trajectories of learning_percentage and s2l.",
     no_args_is_help=True,
 )
 
@@ -108,6 +108,20 @@ def cancel(
 
     with Client(url, api_key) as client:
         print(f"{trajectory_id} is {client.cancel_trajectory(trajectory_id).status}")
+
+
+@app.command()
+def delete(
+    trajectory_id: TrajectoryId,
+    url: options.ServerUrl = options.DEFAULT_URL,
+    api_key: options.ApiKey = None,
+) -> None:
+    """Take a trajectory, its losses and its kept weights away; runs that have read it keep their scores."""
+    from winnow.client import Client
+
+    with Client(url, api_key) as client:
+        client.delete_trajectory(trajectory_id)
+    print(f"{trajectory_id} is deleted")
 
 
 def _progress(found: Trajectory) -> str:

@@ -32,8 +32,8 @@ from winnow.trajectory import BEFORE_TRAINING, Checkpoint, TrajectoryLosses
 Weights = Generator[tuple[Checkpoint, Path]]
 
 
-def check_trajectory(spec: RunSpec, keep: Path | None) -> None:
-    """Refuse what would fail after long work.
+def check_trajectory(spec: RunSpec, keep: Path | None, *, given_epochs: int | None) -> None:
+    """Refuse what would fail after long work; `given_epochs` is the `n_epochs` of the command, if it has one.
 
     Raises:
         DependencyMissing: training is not installed here.
@@ -42,13 +42,25 @@ def check_trajectory(spec: RunSpec, keep: Path | None) -> None:
     if spec.trajectory is None:
         return
     if spec.trajectory.checkpoints is not None:
-        own_checkpoints(spec)
+        own_checkpoints(spec, given_epochs=given_epochs)
     elif find_spec("trl") is None:
         raise DependencyMissing(
             f"method={spec.method} fine-tunes the proxy: pip install 'winnow[train]', or name --checkpoints."
         )
     if keep is not None and keep.exists():
         raise InvalidOption(f"{keep} is there already; name a new folder.", param="keep_weights")
+
+
+def shared_cores(spec: RunSpec, cores: int) -> tuple[int, int]:
+    """Threads for training, and for evaluating checkpoints while it goes on: the cores shared out, at least one each.
+
+    Both with all cores would be slower than one after the other: threads that wait for each other within an operation
+    do so in a loop. Where nothing is trained, evaluation has all cores.
+    """
+    if _has_own(spec):
+        return 0, cores
+    evaluation = max(1, cores // 2)
+    return max(1, cores - evaluation), evaluation
 
 
 def trajectory_losses(
@@ -62,7 +74,7 @@ def trajectory_losses(
 ) -> Iterator[TrajectoryLosses]:
     """The losses of each block of rows, with progress; weights are moved to the folder `keep`, or removed once read.
 
-    `engine` holds the proxy before training, and `load` makes one of a folder of weights.
+    `engine` holds the proxy before training, and `load` makes one of a folder of weights; `threads` are for training.
 
     Raises:
         WinnowError: training cannot go on, or a checkpoint cannot be used; the message says what to change.
@@ -120,8 +132,15 @@ def _trained(rows: Rows, spec: RunSpec, threads: int, keep: Path | None) -> Weig
                 if keep is None:
                     shutil.rmtree(folder)
                 else:
-                    keep.mkdir(parents=True, exist_ok=True)
-                    shutil.move(folder, keep / folder.name)
+                    _move(folder, keep)
+
+
+def _move(folder: Path, keep: Path) -> None:
+    """Under its name it is there whole: to another disk a folder is copied file by file."""
+    keep.mkdir(parents=True, exist_ok=True)
+    moving = keep / f".{folder.name}.part"
+    shutil.move(folder, moving)
+    moving.replace(keep / folder.name)
 
 
 def _examples(rows: Rows) -> Iterator[Example]:

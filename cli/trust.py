@@ -34,7 +34,7 @@ def trust(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         str | None, typer.Option(help="The small model; default: winnow-mini.")
     ] = None,
     sample: Annotated[
-        int, typer.Option(min=50, max=10_000, help="Rows that both models score.")
+        int, typer.Option(help="Rows that both models score, from 50 to 2,000.")
     ] = 500,
     method: Annotated[Method, typer.Option(help="What to measure.")] = "ifd",
     engine: Annotated[EngineName | None, typer.Option(help="What computes losses.")] = None,
@@ -56,8 +56,10 @@ def trust(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     """
     from cli import local
     from cli.environment import read_settings
+    from winnow.trust import check_sample
     from winnow.trust import trust as compare
 
+    check_sample(sample)
     settings = read_settings()
     chosen = engine or settings.default_engine
     specs = [

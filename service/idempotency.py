@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from service.resources import Resources
 from winnow.messages import Wakeup
-from winnow.store.idempotency import StoredResponse, begin, finish
+from winnow.store.idempotency import StoredResponse, begin, find, finish
 from winnow.store.session import Connection
 
 IdempotencyKey = Annotated[
@@ -72,6 +72,21 @@ def create_once(
             )
     resources.publisher.publish(created.wakeups)
     return Response(body, created.status, created.headers, media_type="application/json")
+
+
+def replayed(
+    resources: Resources, *, owner: str, key: str | None, fingerprint: Mapping[str, object]
+) -> Response | None:
+    """The answer that `key` has already; what takes work before `create_once` asks first, so as not to do it again.
+
+    Raises:
+        IdempotencyMismatch: the key belongs to a request with another `fingerprint`.
+    """
+    if key is None:
+        return None
+    with resources.database.transaction() as connection:
+        stored = find(connection, owner=owner, key=key, request_hash=_digest(fingerprint))
+    return None if stored is None else _replay(stored)
 
 
 def _replay(stored: StoredResponse) -> Response:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from winnow.errors import InvalidOption, ModelNotFound, UnsafeWeights
-from winnow.own_checkpoints import own_checkpoints
+from winnow.own_checkpoints import own_checkpoints, own_revision
 from winnow.spec import RunSpec
 from winnow.trajectory import CHECKPOINT_FILE, Checkpoint
 
@@ -93,7 +93,16 @@ def test_weights_are_safetensors(tmp_path: Path, weights: str, error: type[Excep
 
 
 @pytest.mark.parametrize(
-    "state", ["{", "[]", "{}", '{"global_step": null}', '{"global_step": 1, "epoch": "x"}']
+    "state",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"global_step": null}',
+        '{"global_step": 1, "epoch": "x"}',
+        '{"global_step": 1, "epoch": "inf"}',
+        '{"global_step": 1, "epoch": 1e999}',
+    ],
 )
 def test_a_damaged_state_is_refused(tmp_path: Path, state: str) -> None:
     save(tmp_path / "checkpoint-1")
@@ -117,6 +126,61 @@ def test_ends_of_epochs_that_nothing_tells_are_asked_for(tmp_path: Path) -> None
     save(tmp_path / "checkpoint-50")
     with pytest.raises(InvalidOption, match="n_epochs=3 does not divide the last step, 50"):
         found(tmp_path, method="learning_percentage")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "given", "refused"),
+    [
+        ([1.0, 2.0], 2, False),
+        ([1.0, 2.0], 3, True),
+        ([1.0, 2.0], 1, True),
+        ([1.0, 2.0, 2.5], 3, False),
+        ([1.0, 2.0, 2.5], 2, True),
+        ([None, None], 2, False),
+    ],
+)
+def test_epochs_that_are_told_are_not_contradicted(
+    tmp_path: Path, epochs: list[float | None], given: int, refused: bool
+) -> None:
+    for step, epoch in enumerate(epochs, start=1):
+        folder = tmp_path / f"checkpoint-{step}"
+        if epoch is None:
+            save(folder)
+        else:
+            save(folder, global_step=step, epoch=epoch)
+    spec = RunSpec.make(method="s2l", n_epochs=given, checkpoints=str(tmp_path))
+    if refused:
+        with pytest.raises(InvalidOption, match=f"so n_epochs is not {given}") as error:
+            own_checkpoints(spec, given_epochs=given)
+        assert error.value.param == "n_epochs"
+    else:
+        assert len(own_checkpoints(spec, given_epochs=given)) == len(epochs)
+    assert len(own_checkpoints(spec)) == len(epochs)
+
+
+def test_a_folder_that_is_still_being_moved_here_is_none_of_them(tmp_path: Path) -> None:
+    save(tmp_path / "checkpoint-1")
+    save(tmp_path / ".checkpoint-2.part")
+    assert found(tmp_path) == [(1, None)]
+
+
+def test_the_revision_is_of_the_files_and_of_which_step_they_are(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save(tmp_path / f"checkpoint-{step}")
+
+    def revision() -> str:
+        return own_revision(own_checkpoints(RunSpec.make(method="s2l", checkpoints=str(tmp_path))))
+
+    first = revision()
+    (tmp_path / "checkpoint-2" / "notes.txt").write_text("no part of a model")
+    assert revision() == first
+    (tmp_path / "checkpoint-2" / "model.safetensors").write_bytes(b"other weights")
+    second = revision()
+    assert second != first
+    (tmp_path / "checkpoint-1").rename(tmp_path / "spare")
+    (tmp_path / "checkpoint-2").rename(tmp_path / "checkpoint-1")
+    (tmp_path / "spare").rename(tmp_path / "checkpoint-2")
+    assert revision() not in {first, second}
 
 
 def test_a_step_beyond_all_bounds_is_refused(tmp_path: Path) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from winnow.errors import InputError
+from winnow.errors import InputError, InvalidOption
 from winnow.proxy.engine import SpanLoss
 from winnow.records.example import RejectionReason
 from winnow.scores import Flag, RowScore, ScoreTable
-from winnow.trust import compare, sample_rows, trust
+from winnow.trust import DRAWN_ROWS, check_sample, compare, sample_rows, trust
 
 RNG = np.random.default_rng(3)
 ROWS = 400
@@ -116,6 +117,29 @@ def test_a_sample_is_drawn_from_the_usable_rows_and_repeats_itself() -> None:
     assert rows.tolist() != sample_rows(usable, 30, seed=2).tolist()
     assert set(rows.tolist()) <= set(sample_rows(usable, 40, seed=1).tolist())
     assert sample_rows(usable, 500, seed=1).tolist() == np.flatnonzero(usable).tolist()
+
+
+def test_a_sample_of_many_rows_is_the_same_in_little_memory() -> None:
+    usable = np.ones(40 * DRAWN_ROWS + 7, dtype=np.bool_)
+    usable[::3] = False
+    usable[-5:] = True
+    draw = np.where(usable, np.random.PCG64(5).random_raw(len(usable)), np.iinfo(np.uint64).max)
+    expected = np.sort(np.argsort(draw, kind="stable")[:500])
+    tracemalloc.start()
+    try:
+        rows = sample_rows(usable, 500, seed=5)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert rows.tolist() == expected.tolist()
+    assert peak < 64 * DRAWN_ROWS
+
+
+@pytest.mark.parametrize("size", [49, 2001])
+def test_a_sample_is_neither_too_small_nor_too_large(size: int) -> None:
+    with pytest.raises(InvalidOption, match="from 50 to 2,000") as refused:
+        check_sample(size)
+    assert refused.value.param == "sample"
 
 
 def test_rows_that_a_model_did_not_learn_rank_nothing() -> None:

@@ -6,13 +6,19 @@
     epoch    `epoch` in these files where it is whole. Where no checkpoint tells one, `n_epochs` divides the last step,
              and the checkpoints at those steps are the ends of epochs
 
+Where they tell epochs, an `n_epochs` that the user gives says nothing new, and has to be the number that had begun with
+the last of them: 3 for epochs 1, 2 and 2.5.
+
 All of them are points of S2L, but for those of which checkpoint.json says otherwise. The model before training is not
 among them: it is the run's model.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +26,7 @@ from pathlib import Path
 import orjson
 
 from winnow.errors import InvalidOption, ModelError
-from winnow.proxy.models import checked
+from winnow.proxy.models import checked, revision
 from winnow.spec import RunSpec
 from winnow.trajectory import BEFORE_TRAINING, CHECKPOINT_FILE, Checkpoint, check_epochs
 
@@ -40,17 +46,22 @@ class _Found:
     point: bool = True
 
 
-def own_checkpoints(spec: RunSpec) -> list[tuple[Checkpoint, str]]:
+def own_checkpoints(
+    spec: RunSpec, *, given_epochs: int | None = None
+) -> list[tuple[Checkpoint, str]]:
     """The checkpoints in the folder that a run names, by step, each with its own folder.
 
+    `given_epochs` is the user's own `n_epochs`, None where the run has its default.
+
     Raises:
-        InvalidOption: there is no such folder, it holds none or too many, a step is there twice or cannot be told, or
-            the run needs ends of epochs that are missing.
+        InvalidOption: there is no such folder, it holds none or too many, a step is there twice or cannot be told, they
+            tell another number of epochs than the user, or the run needs ends of epochs that are missing.
         ModelError: one of them is no model in safetensors.
     """
     if spec.trajectory is None or spec.trajectory.checkpoints is None:
         raise ValueError("the run names no checkpoints")
     found = _found(Path(spec.trajectory.checkpoints))
+    _check_given(given_epochs, found)
     ends = _ends(found, spec.trajectory.n_epochs)
     if not ends and spec.method == "learning_percentage":
         raise _refused(
@@ -68,10 +79,38 @@ def own_checkpoints(spec: RunSpec) -> list[tuple[Checkpoint, str]]:
     return own
 
 
+def own_revision(own: Sequence[tuple[Checkpoint, str]]) -> str:
+    """Hash of everything in the checkpoints' folders that decides a loss, and of which step each folder is.
+
+    Their files are read once, until one is written again.
+    """
+    total = hashlib.sha256()
+    for checkpoint, folder in own:
+        total.update(f"{checkpoint.step} {revision(Path(folder))}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def _check_given(given_epochs: int | None, found: Sequence[_Found]) -> None:
+    told = [(one.epoch, one.folder.name) for one in found if one.epoch is not None]
+    if given_epochs is None or not told:
+        return
+    epoch, name = max(told)
+    if math.ceil(epoch - WHOLE) != given_epochs:
+        raise InvalidOption(
+            f"{name}, the last of the checkpoints, says that it is of epoch {epoch:g}, so n_epochs is not "
+            f"{given_epochs}. Leave n_epochs out.",
+            param="n_epochs",
+        )
+
+
 def _found(folder: Path) -> list[_Found]:
     if not folder.is_dir():
         raise _refused(f"There is no folder {str(folder)!r} here.")
-    folders = [path for path in folder.iterdir() if (path / "config.json").is_file()]
+    folders = [
+        path
+        for path in folder.iterdir()
+        if (path / "config.json").is_file() and not path.name.startswith(".")
+    ]
     if not 1 <= len(folders) <= MOST_CHECKPOINTS:
         raise _refused(
             f"{str(folder)!r} holds {len(folders)} checkpoints. Name a folder of 1 to {MOST_CHECKPOINTS}, each a "
@@ -111,7 +150,8 @@ def _stated(folder: Path, name: str, steps: str) -> _Found:
         values = orjson.loads((folder / name).read_bytes())
         epoch = values.get("epoch")
         step, point = int(values[steps]), bool(values.get("point", True))
-        found = _Found(folder, step, None if epoch is None else float(epoch), point)
+        # A number in JSON is finite; "inf" and "nan" are texts, which nothing can be added to.
+        found = _Found(folder, step, None if epoch is None else epoch + 0.0, point)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise _refused(
             f"The {name} of {folder.name} cannot be read ({type(error).__name__}). Mend it, or take it away and name "

@@ -10,6 +10,9 @@ logarithm of the answer's tokens (`winnow.agreement`), by the lower end of its i
     none      0 and less: on these rows the proxy cannot be told from answer length
 
 Intervals are of 95 %, by a seeded bootstrap over rows. They speak of the rows sampled, not of another dataset.
+
+A sample has from `MIN_SAMPLE` to `MAX_SAMPLE` rows. More would say little more: at 2,000 rows the interval of a
+correlation of 0.6 is 0.06 wide, and its thousand resamples take seconds, which is as long as a request may last.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.agreement import MIN_ROWS, Correlation, rank_correlations
-from winnow.errors import InputError
+from winnow.errors import InputError, InvalidOption
 from winnow.scores import ScoreTable
 from winnow.selection.ratio import MISLEADING
 from winnow.selection.request import LOWEST_FIRST
@@ -32,6 +35,10 @@ from winnow.spec import Method
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 Verdict = Literal["strong", "fair", "weak", "none"]
+
+MIN_SAMPLE, MAX_SAMPLE = 50, 2_000
+DRAWN_ROWS = 1 << 16
+"""Rows whose draws are held at a time."""
 
 RATIOS = (0.05, 0.1, 0.25, 0.5)
 RESAMPLES = 1000
@@ -72,12 +79,34 @@ class Trust:
         return _WORDS[self.verdict]
 
 
+def check_sample(size: int) -> None:
+    """Whether so many rows may be sampled.
+
+    Raises:
+        InvalidOption: they are too few to say anything, or too many.
+    """
+    if not MIN_SAMPLE <= size <= MAX_SAMPLE:
+        raise InvalidOption(
+            f"sample must be from {MIN_SAMPLE} to {MAX_SAMPLE:,} rows; got {size:,}.",
+            param="sample",
+        )
+
+
 def sample_rows(usable: npt.NDArray[np.bool_], size: int, *, seed: int) -> Rows:
-    """`size` of the usable rows, drawn without replacement, ascending; all of them if they are no more."""
+    """`size` of the usable rows, drawn without replacement, ascending; all of them if they are no more.
+
+    Beside `usable` it holds the draws of `DRAWN_ROWS` rows and of the sample.
+    """
     # One raw draw for every row, as strategy=random does it: what is usable moves no other row's draw.
-    draw = np.random.PCG64(seed).random_raw(len(usable))
-    rows = np.flatnonzero(usable)
-    return np.sort(rows[np.argsort(draw[rows], kind="stable")[:size]])
+    generator = np.random.PCG64(seed)
+    rows, draws = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64)
+    for first in range(0, len(usable), DRAWN_ROWS):
+        part = usable[first : first + DRAWN_ROWS]
+        rows = np.concatenate([rows, first + np.flatnonzero(part)])
+        draws = np.concatenate([draws, generator.random_raw(len(part))[part]])
+        lowest = np.argsort(draws, kind="stable")[:size]
+        rows, draws = rows[lowest], draws[lowest]
+    return np.sort(rows)
 
 
 def trust(

@@ -65,6 +65,19 @@ def cancel(gateway: Gateway, owner: Owner, trajectory_id: str) -> TrajectoryView
     return view
 
 
+@router.delete("/{trajectory_id}", operation_id="delete_trajectory", status_code=204)
+def delete(gateway: Gateway, owner: Owner, trajectory_id: str) -> None:
+    """Take a trajectory away: its losses and the weights that were kept. Runs that have read it keep their scores.
+
+    409 while a run that is not over uses it.
+    """
+    with gateway.database.transaction() as connection:
+        wakeups = trajectories.delete_trajectory(
+            connection, owner=owner, trajectory_id=trajectory_id
+        )
+    gateway.publisher.publish(wakeups)
+
+
 @router.get(
     "/{trajectory_id}/events",
     operation_id="list_trajectory_events",

@@ -11,10 +11,7 @@ from service.runs.agreement import COLUMNS, CorrelationView, completed_pair, cor
 from service.runs.results import read_scores
 from winnow.errors import InvalidOption
 from winnow.store.runs import Run
-from winnow.trust import Trust, Verdict, trust
-
-MAX_ROWS = 2_000
-"""Rows that a report is made of: its intervals are resampled a thousand times while somebody waits."""
+from winnow.trust import MAX_SAMPLE, Trust, Verdict, trust
 
 
 class KeptView(BaseModel):
@@ -86,10 +83,10 @@ def report(resources: Resources, proxy_id: str, target_id: str, *, owner: str) -
             f"{proxy_id} measures {_measure(proxy)} and {target_id} {_measure(target)}; compare runs of one method.",
             param="other_id",
         )
-    if (proxy.rows or 0) > MAX_ROWS:
+    if (proxy.rows or 0) > MAX_SAMPLE:
         raise InvalidOption(
-            f"The runs have {proxy.rows} rows, and a report is made of at most {MAX_ROWS}. POST /trust draws a sample; "
-            f"GET /runs/{proxy_id}/agreement/{target_id} takes any number of rows.",
+            f"The runs have {proxy.rows} rows, and a report is made of at most {MAX_SAMPLE}. POST /trust draws a "
+            f"sample; GET /runs/{proxy_id}/agreement/{target_id} takes any number of rows.",
             param="run_id",
         )
     a, b = (read_scores(resources.blobs, run, columns=COLUMNS) for run in pair)

@@ -2,6 +2,9 @@
 
 Drawn from the rows that can be used, without replacement, by dataset and seed alone; kept in their order. A record is
 written as it came in: the container stays (TSV becomes CSV, which it only differs from in a sign), compression goes.
+
+Memory grows with the dataset by a byte a row, which says whether the row can be used. Its records are read a block at a
+time, and only the blocks that hold a row of the sample.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from winnow.errors import DatasetNotReady, InvalidOption, NoUsableRows
 from winnow.records.blocks import BlockReader
 from winnow.records.render import render
 from winnow.selection.ratio import Rows
-from winnow.store.datasets import Dataset, list_rejections
+from winnow.store.datasets import Dataset, rejected_rows
 from winnow.trust import sample_rows
 
 CONTAINERS = {"csv": "csv", "tsv": "csv", "parquet": "parquet"}
@@ -48,13 +51,10 @@ def require_ready(dataset: Dataset) -> None:
 
 def draw(resources: Resources, dataset: Dataset, *, sample: int, seed: int) -> Rows:
     """The rows of a sample, ascending; every usable row if there are no more."""
-    rejected = dataset.rows_rejected or 0
-    with resources.database.transaction() as connection:
-        page = list_rejections(
-            connection, owner=dataset.owner, dataset_id=dataset.id, limit=rejected + 1
-        )
     usable = np.ones(dataset.rows_read or 0, dtype=np.bool_)
-    usable[[rejection.row for rejection in page.items]] = False
+    with resources.database.transaction() as connection:
+        for rows in rejected_rows(connection, owner=dataset.owner, dataset_id=dataset.id):
+            usable[rows] = False
     return sample_rows(usable, sample, seed=seed)
 
 

@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field
 
 from service.runs.schemas import RunView
 from service.score.options import MethodOptions
-from service.trust.report import MAX_ROWS
 from winnow.errors import InvalidOption
 from winnow.selection.ratio import Rows
 from winnow.settings import Settings
 from winnow.spec import EngineName, RunSpec
 from winnow.store.datasets import Dataset
 from winnow.store.runs import Run
+from winnow.trust import MAX_SAMPLE, MIN_SAMPLE
 
 
 class TrustOptions(MethodOptions):
@@ -31,8 +31,8 @@ class TrustOptions(MethodOptions):
     )
     sample: int = Field(
         500,
-        ge=50,
-        le=MAX_ROWS,
+        ge=MIN_SAMPLE,
+        le=MAX_SAMPLE,
         description="Rows that both score, or every usable row if there are fewer.",
     )
     engine: Literal["auto"] | EngineName = Field(

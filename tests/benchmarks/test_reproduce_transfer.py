@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import rankdata
+from tokenizers import Tokenizer
 
 from benchmarks.reproduce import ifd_proxies, ranking, transfer_mini, transfer_published
 from benchmarks.reproduce.place import Place, markdown, number
 from benchmarks.reproduce.published import Ranking, published_lp, read_published, scores
 
+TINY_TOKENIZER = Path(__file__).parents[1] / "golden" / "tiny-gpt2" / "tokenizer.json"
 LEARNED_EARLY = [9.0, 2.0, 1.5, 1.0]
 LEARNED_LATE = [9.0, 8.0, 5.0, 1.5]
 NEVER_SCORED = [1.0, 1.0, 1.0, 1.0]
@@ -75,6 +78,20 @@ def test_a_section_says_which_data_is_absent(tmp_path: Path, proof: object) -> N
     text = proof.section(place)  # type: ignore[attr-defined]
     assert "Not measured: there is no " in text
     assert "alpaca_head.jsonl" in text
+
+
+def test_the_length_of_an_answer_is_what_it_adds_to_its_prompt(tmp_path: Path) -> None:
+    records = tmp_path / "records.jsonl"
+    rows = [
+        {"instruction": "Add.", "input": "1, 2", "output": "3"},
+        {"instruction": "Say.", "input": "", "output": '"hi" there'},
+    ]
+    records.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = transfer_published.answer_tokens(records, TINY_TOKENIZER)
+    encode = Tokenizer.from_file(str(TINY_TOKENIZER)).encode
+    whole, prompt = (len(encode(f"### Response:{text}").ids) for text in (rows[1]["output"], ""))
+    assert found.tolist()[1] == whole - prompt + 1
+    assert len(found) == 2
 
 
 def test_a_table_is_markdown_and_a_missing_number_an_empty_cell() -> None:

@@ -20,7 +20,8 @@ from typing import Any
 
 from winnow.client.connection import DEFAULT_URL
 from winnow.client.fine_tunes import FineTunes
-from winnow.client.subsets import Subsets
+from winnow.client.labelling import Labelling
+from winnow.client.subsets import Subset, Subsets
 from winnow.client.trajectories import Trajectories
 from winnow.client.trust import TrustChecks
 from winnow.client.values import (
@@ -36,6 +37,7 @@ from winnow.client.values import (
     Run,
     Sample,
     ScoreOptions,
+    ScoresFileOptions,
     SelectionOptions,
     SubsetOptions,
     Training,
@@ -47,6 +49,7 @@ from winnow.client.values import (
     TrustOptions,
     UploadOptions,
 )
+from winnow.client.webhooks import Webhooks
 
 __all__ = [
     "DEFAULT_URL",
@@ -63,7 +66,9 @@ __all__ = [
     "Run",
     "Sample",
     "ScoreOptions",
+    "ScoresFileOptions",
     "SelectionOptions",
+    "Subset",
     "SubsetOptions",
     "Training",
     "Trajectory",
@@ -76,7 +81,7 @@ __all__ = [
 ]
 
 
-class Client(TrustChecks, Subsets, Trajectories, FineTunes):
+class Client(TrustChecks, Subsets, Trajectories, FineTunes, Labelling, Webhooks):
     """A connection to one service; use it as a context manager, or call `close`.
 
     Safe to share between threads. `api_key` is what `winnow keys create` printed; an embedded service needs none.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
 import secrets
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO, Self, cast
 
 import httpx
 import orjson
 
+from winnow.client.tables import Table, is_table, write_table
 from winnow.client.values import Data
 from winnow.errors import ServiceError, ServiceUnreachable, WinnowError
 
@@ -21,6 +24,9 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 CONNECT_TIMEOUT_S = 5.0
 PATIENCE_S = 30.0
 """A service that is away while a run is waited for may restart for so long."""
+
+WAIT_S = 3600.0
+"""Default of `timeout_s` where something is waited for that usually takes minutes."""
 
 PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
@@ -157,6 +163,11 @@ def failure(response: httpx.Response) -> WinnowError:
         )
 
 
+def deadline_of(timeout_s: float | None) -> float:
+    """When waiting that begins now ends, on the clock of `time.monotonic`; None: never."""
+    return math.inf if timeout_s is None else time.monotonic() + timeout_s
+
+
 def format_of(target: Path) -> str:
     """The format that the suffix of a file names."""
     return target.suffix.lower().removeprefix(".") or "jsonl"
@@ -182,6 +193,11 @@ def _content(data: Data) -> Iterator[tuple[BinaryIO | Iterator[bytes], str | Non
             yield file, Path(data).name
     elif isinstance(data, io.IOBase):
         yield cast("BinaryIO", data), None
+    elif is_table(data):
+        with TemporaryFile() as file:
+            write_table(cast("Table", data), file)
+            file.seek(0)
+            yield cast("BinaryIO", file), None
     else:
         records = cast("Iterable[Mapping[str, Any]]", data)
         yield (orjson.dumps(record) + b"\n" for record in records), None

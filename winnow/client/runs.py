@@ -11,10 +11,11 @@ from winnow.client.connection import (
     PAUSE_S,
     Connection,
     error_of,
+    failure,
     format_of,
     idempotency_key,
 )
-from winnow.client.values import RUN, Data, Run, ScoreOptions
+from winnow.client.values import RUN, Data, Run, ScoreOptions, ScoresFileOptions
 from winnow.errors import InvalidOption, RunNotUsable
 
 
@@ -32,6 +33,8 @@ class Runs(Connection):
 
         run = client.score("data.jsonl", template="alpaca")
         run = client.score([{"instruction": "Say hi.", "output": "Hi."}])
+        run = client.score(pandas.read_csv("data.csv"))
+        run = client.score(datasets.load_dataset("yahma/alpaca-cleaned", split="train"))
         run = client.score(dataset="ds_...", dtype="bfloat16")
         run = client.score("data.jsonl", method="s2l", points=12)
         cost = client.wait(client.score("data.jsonl", dry_run=True)).estimate
@@ -79,7 +82,7 @@ class Runs(Connection):
             if now.status in {"failed", "cancelled"}:
                 raise RunNotUsable(f"The run {run_id} was {now.status}.")
             if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError(f"the run {run_id} is still {now.status} after {timeout_s} s")
+                raise TimeoutError(f"the run {run_id} is still {now.status} after {timeout_s:g} s")
             time.sleep(PAUSE_S)
 
     def cancel(self, run_id: str) -> Run:
@@ -95,13 +98,22 @@ class Runs(Connection):
         return self._pages(f"/runs/{run_id}/events", key="seq")
 
     def scores(self, run_id: str) -> Iterator[dict[str, Any]]:
-        """A dictionary for every row of a completed run, in order: scored, or rejected with its reason."""
+        """A dictionary for every row of a completed run, in order: scored, or rejected with its reason.
+
+        frame = pandas.DataFrame(client.scores(run.id)).set_index("row")
+        """
         return self._lines(f"/runs/{run_id}/scores", {"format": "jsonl"})
 
-    def download_scores(self, path: Path | str, run_id: str) -> Path:
-        """Write the scores of a completed run to a file; its suffix (jsonl, csv or parquet) decides the format."""
+    def download_scores(
+        self, path: Path | str, run_id: str, **options: Unpack[ScoresFileOptions]
+    ) -> Path:
+        """Write the scores of a completed run to a file; its suffix (jsonl, csv or parquet) decides the format.
+
+        client.download_scores("scores.parquet", run.id)
+        client.download_scores("tasks.json", run.id, format="label_studio", ratio=0.1)
+        """
         target = Path(path)
-        self._download(f"/runs/{run_id}/scores", target, {"format": format_of(target)})
+        self._download(f"/runs/{run_id}/scores", target, {"format": format_of(target), **options})
         return target
 
     def agreement(self, run_id: str, other_id: str) -> dict[str, Any]:
@@ -111,3 +123,14 @@ class Runs(Connection):
     def histogram(self, run_id: str, **options: Any) -> dict[str, Any]:
         """How the scores of a run lie, in bins."""
         return self._json("GET", f"/runs/{run_id}/histogram", params=options)
+
+    def report(self, run: Run | str) -> str:
+        """A completed run as one file of HTML to send around.
+
+        Path("report.html").write_text(client.report(run), encoding="utf-8")
+        """
+        run_id = run if isinstance(run, str) else run.id
+        with self._stream(f"/runs/{run_id}/report", {}) as response:
+            if not response.is_success:
+                raise failure(response)
+            return response.read().decode()

@@ -29,6 +29,14 @@ class Trajectories(Connection):
         stopped = self._json("POST", f"/trajectories/{trajectory_id}/cancel")
         return TRAJECTORY.validate_python(stopped)
 
+    def delete_trajectory(self, trajectory_id: str) -> None:
+        """Take a trajectory, its losses and its kept weights away; runs that have read it keep their scores.
+
+        Raises:
+            Conflict: a run that is not over uses it.
+        """
+        self._json("DELETE", f"/trajectories/{trajectory_id}")
+
     def trajectory_events(self, trajectory_id: str) -> Iterator[dict[str, Any]]:
         """What happened to a trajectory so far, in order: `seq`, `type`, `message`, `data`, `created_at`."""
         return self._pages(f"/trajectories/{trajectory_id}/events", key="seq")

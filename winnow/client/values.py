@@ -9,8 +9,10 @@ from typing import Any, BinaryIO, Literal, TypedDict
 
 from pydantic import TypeAdapter
 
-Data = Path | str | BinaryIO | Iterable[Mapping[str, Any]]
-"""A dataset: the path of a file, an open binary file, or records."""
+from winnow.client.tables import Table
+
+Data = Path | str | BinaryIO | Table | Iterable[Mapping[str, Any]]
+"""A dataset: the path of a file, an open binary file, a table of pandas, Polars, Arrow or `datasets`, or records."""
 
 
 class UploadOptions(TypedDict, total=False):
@@ -49,6 +51,7 @@ class ScoreOptions(MethodOptions, UploadOptions, total=False):
     keep_weights: bool
     checkpoints: str
     dry_run: bool
+    webhook_url: str
 
 
 class TrustOptions(MethodOptions, total=False):
@@ -87,7 +90,21 @@ class SubsetOptions(SelectionOptions, total=False):
     """Which rows, and in which form: see `GET /subsets` in the API."""
 
     include: Literal["scores"]
-    format: Literal["jsonl", "json", "csv", "parquet"]
+    format: Literal["jsonl", "json", "csv", "parquet", "label_studio", "argilla"]
+    escape: Literal["spreadsheet"]
+    from_name: str
+    to_name: str
+    question_id: str
+
+
+class ScoresFileOptions(TypedDict, total=False):
+    """The form of all scores of a run: see `GET /runs/{id}/scores` in the API."""
+
+    format: Literal["jsonl", "csv", "parquet", "label_studio", "argilla"]
+    ratio: float | str
+    from_name: str
+    to_name: str
+    question_id: str
 
 
 class FineTuneOptions(TypedDict, total=False):
@@ -111,6 +128,7 @@ class FineTuneOptions(TypedDict, total=False):
     gradient_checkpointing: bool
     processes: int
     merge: bool
+    webhook_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +185,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What scoring would do; exact counts if `rows_sampled` is `rows`. `seconds` and `rows_per_s` are of one worker."""
+    """What scoring would do; exact counts if `rows_sampled` is `rows`. `seconds` and `rows_per_s` are of one worker.
+
+    `first_rows` and `rejections` show how the data was read, and what stood in the way.
+    """
 
     rows: int
     rows_sampled: int
@@ -184,6 +205,9 @@ class Estimate:
     seconds: float | None
     rows_per_s: float | None
     workers: int
+    format: str | None = None
+    first_rows: list[dict[str, Any]] = field(default_factory=list)
+    rejections: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ When memory runs out, what is not done is planned anew with half the tokens of t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from winnow.cores import available_cores
 from winnow.errors import EngineError
 from winnow.proxy.batching import plan
 
@@ -75,7 +75,7 @@ class Lanes:
             ThreadPoolExecutor(1, "winnow-lane")
             if self._on_gpu
             else ThreadPoolExecutor(
-                threads or _num_cores(),
+                threads or available_cores(),
                 "winnow-lane",
                 initializer=torch.set_num_threads,
                 initargs=(1,),
@@ -175,10 +175,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
         message in str(error) for message in MEMORY_MESSAGES
     )
-
-
-def _num_cores() -> int:
-    """Cores that this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

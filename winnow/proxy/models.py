@@ -97,7 +97,8 @@ def unchanged(folder: Path) -> Iterator[str]:
         raise RevisionMismatch(f"The files of {folder} changed while they were loaded. Try again.")
 
 
-@lru_cache(maxsize=1024)
+# Room for the files of `winnow.own_checkpoints.MOST_CHECKPOINTS`.
+@lru_cache(maxsize=8192)
 def _digest(path: Path, mtime_ns: int, size: int) -> str:  # noqa: ARG001 - they are what the cache goes by
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
