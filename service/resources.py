@@ -8,11 +8,12 @@ after the commit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.kept import Kept
 from service.metrics import Metrics
 from service.publisher import Publisher
 from winnow.settings import Settings
@@ -29,6 +30,7 @@ class Resources:
     blobs: Blobs
     publisher: Publisher
     metrics: Metrics
+    kept: Kept = field(default_factory=Kept)
 
 
 def _resources(request: Request) -> Resources:

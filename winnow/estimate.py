@@ -13,15 +13,18 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, Protocol, Self
 
 from winnow.evaluation import Encoded, encode_answers, evaluate_block
+from winnow.labelling.excerpt import Excerpt
+from winnow.labelling.texts import storable_text
 from winnow.own_checkpoints import own_checkpoints
 from winnow.proxy.encoding import EncodedRow
 from winnow.proxy.engine import Engine, Span
-from winnow.records.example import BLOCK_ROWS, Example, Flag, Rejection
+from winnow.records.example import BLOCK_ROWS, Example, Flag, Rejection, RejectionReason
 from winnow.scoring import encode_rows, score_block
 from winnow.spec import RunSpec
 from winnow.training.hyperparameters import resolve
@@ -38,6 +41,10 @@ GROWTH = 4
 """So many times more rows are timed where the clock has run for less than `TIMED_S`."""
 TRAINED_PASSES = 3
 """Forward once, and backward for the inputs and for the weights."""
+SHOWN_ROWS = 5
+SHOWN_CHARS = 500
+SHOWN_REJECTIONS = 20
+"""How much of a dataset an estimate shows: enough to see whether it was read as it was meant."""
 
 
 class Blocks(Protocol):
@@ -56,13 +63,39 @@ class Blocks(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShownRow:
+    """How a usable row was read; texts are cut, `prompt_chars` and `answer_chars` count all of them."""
+
+    row: int
+    source: str | None
+    prompt: str
+    answer: str
+    prompt_chars: int
+    answer_chars: int
+
+    @classmethod
+    def of(cls, example: Example) -> Self:
+        """What is shown of an example, as any database can store it."""
+        short = Excerpt.of(example, max_chars=SHOWN_CHARS)
+        return cls(
+            row=example.row,
+            source=example.source and storable_text(example.source[:SHOWN_CHARS]),
+            prompt=storable_text(short.prompt),
+            answer=storable_text(short.answer),
+            prompt_chars=short.prompt_chars,
+            answer_chars=short.answer_chars,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """What scoring all `rows` would do; exact counts if `rows_sampled` is all of them, else scaled ones.
 
     `tokens_conditioned` and `tokens_direct` are scored; `tokens_read` go through the model, prompts among them. A
     trajectory reads them once for each of its `checkpoints`, and trains on `tokens_trained` before. `seconds` is the
     time of one worker on `rows`, from the time that `rows_timed` took; None if no row can be scored. `workers` offered
-    the model when the estimate was made.
+    the model when the estimate was made. `rejections` are the first of the sample; `format` and `first_rows` say how
+    the dataset was read, where somebody is to see it.
     """
 
     rows: int
@@ -79,6 +112,19 @@ class Estimate:
     workers: int = 1
     checkpoints: int = 0
     tokens_trained: int = 0
+    format: str | None = None
+    first_rows: tuple[ShownRow, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """The estimate that `as_dict` wrote, also one that was written before a field was there."""
+        rejections = [
+            Rejection(**one | {"reason": RejectionReason(one["reason"])})
+            for one in values.get("rejections", ())
+        ]
+        rows = [ShownRow(**one) for one in values.get("first_rows", ())]
+        return cls(**{**values, "first_rows": tuple(rows), "rejections": tuple(rejections)})
 
     @property
     def share_rejected(self) -> float:
@@ -126,6 +172,16 @@ def estimate(
         blocks.num_rows, rows_timed=rows_timed, seconds_per_token=seconds_per_token
     )
     return found if spec.trajectory is None else _with_trajectory(found, spec)
+
+
+def first_rows(blocks: Blocks) -> tuple[ShownRow, ...]:
+    """The first usable rows of a dataset, as they were read."""
+    return tuple(ShownRow.of(example) for example in islice(_usable(blocks), SHOWN_ROWS))
+
+
+def _usable(blocks: Blocks) -> Iterator[Example]:
+    for block in range(blocks.num_blocks):
+        yield from (row for row in blocks.outcomes(block) if isinstance(row, Example))
 
 
 def _encode(
@@ -189,6 +245,7 @@ class _Sample:
     reasons: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
     timed: list[_Timed] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
 
     def add(
         self,
@@ -200,6 +257,9 @@ class _Sample:
         for row, outcome in zip(rows, outcomes, strict=True):
             if isinstance(outcome, Rejection):
                 self.reasons[outcome.reason.value] += 1
+                if len(self.rejections) < SHOWN_REJECTIONS:
+                    detail = storable_text(outcome.detail)
+                    self.rejections.append(replace(outcome, detail=detail))
             elif isinstance(row, Example):
                 tokens_read = self._count(outcome)
                 usable.append(_Timed(row, tokens_read))
@@ -241,6 +301,7 @@ class _Sample:
             tokens_read=tokens_read,
             rows_timed=rows_timed,
             seconds=None if seconds_per_token is None else seconds_per_token * tokens_read,
+            rejections=tuple(self.rejections),
         )
 
 

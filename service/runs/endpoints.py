@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -11,20 +11,16 @@ from fastapi.responses import StreamingResponse
 from service.auth import Owner
 from service.events import STREAM_ANSWERS, LastEventId, stream_response, wants_stream
 from service.openapi import streams
-from service.pages import After, AfterNumber, Limit, List, LongLimit
+from service.pages import After, Limit, List
 from service.resources import Gateway
 from service.runs.agreement import AgreementView, compare_runs
+from service.runs.columns import dataset_sources, score_columns
 from service.runs.events import look
-from service.runs.results import (
-    MEDIA_TYPES,
-    histogram,
-    read_scores,
-    refuse_dry_run,
-    require_completed,
-    stream_scores,
-)
+from service.runs.histogram import histogram
+from service.runs.labelled import ScoresQuery, stream_labelled
+from service.runs.results import MEDIA_TYPES, refuse_dry_run, require_completed, stream_scores
 from service.runs.schemas import EventView, Histogram, RunView, ScoreView
-from winnow.scores import SELECTION_COLUMNS, ScoreFormat, score_batch, score_records
+from winnow.scores import score_batch, score_records
 from winnow.store import runs
 from winnow.store.runs import RunStatus, waits_for
 from winnow.store.scores import page_scores
@@ -107,32 +103,31 @@ def events(
     response_model_exclude_none=True,
     responses=streams(
         "A page, or with `format` every row.",
-        *(MEDIA_TYPES[name] for name in ("jsonl", "csv", "parquet")),
+        *(MEDIA_TYPES[name] for name in ("jsonl", "json", "csv", "parquet")),
     ),
 )
 def scores(
-    gateway: Gateway,
-    owner: Owner,
-    run_id: str,
-    format: Annotated[  # noqa: A002
-        ScoreFormat | None,
-        Query(description="Every row at once, as a file; needs a completed run."),
-    ] = None,
-    after: AfterNumber = -1,
-    limit: LongLimit = 100,
+    gateway: Gateway, owner: Owner, run_id: str, query: Annotated[ScoresQuery, Query()]
 ) -> List[ScoreView] | Response:
     """A line for every row, in order: its score, or why it has none. Page by page, or all of it with `format`."""
+    output = query.output()
     with gateway.database.transaction() as connection:
         run = runs.get_run(connection, owner=owner, run_id=run_id)
         refuse_dry_run(run)
-        page = page_scores(connection, owner=owner, run_id=run_id, after_row=after, limit=limit)
-    if format is None:
+        page = page_scores(
+            connection, owner=owner, run_id=run_id, after_row=query.after, limit=query.limit
+        )
+    if query.format is None:
         records = score_records(score_batch(page.items))
         return List(data=[ScoreView(**record) for record in records], has_more=page.has_more)
     require_completed(run)
-    headers = {"Content-Disposition": f'attachment; filename="{run.id}-scores.{format}"'}
-    lines = stream_scores(gateway.blobs, run, format=format)
-    return StreamingResponse(lines, media_type=MEDIA_TYPES[format], headers=headers)
+    match query.format:
+        case "label_studio" | "argilla":
+            parts = stream_labelled(gateway.blobs, run, output, ratio=query.ratio)
+        case scores_format:
+            parts = stream_scores(gateway.blobs, run, format=scores_format)
+    headers = {"Content-Disposition": f'attachment; filename="{run.id}-scores.{output.suffix}"'}
+    return StreamingResponse(parts, media_type=MEDIA_TYPES[output.suffix], headers=headers)
 
 
 @router.get("/{run_id}/agreement/{other_id}", operation_id="get_agreement")
@@ -155,10 +150,14 @@ def get_histogram(
         float | None,
         Query(alias="max", allow_inf_nan=False, description="Default: the 99th percentile."),
     ] = None,
+    by: Annotated[
+        Literal["source"] | None, Query(description="Count the rows of each source too.")
+    ] = None,
 ) -> Histogram:
     """How the scores of a completed run are spread."""
     with gateway.database.transaction() as connection:
         run = runs.get_run(connection, owner=owner, run_id=run_id)
     require_completed(run)
-    table = read_scores(gateway.blobs, run, columns=SELECTION_COLUMNS)
-    return histogram(run, table, bins=bins, low=low, high=high)
+    sources = None if by is None else dataset_sources(gateway, run.dataset_id)
+    scores = score_columns(gateway, run)
+    return histogram(run, scores, bins=bins, low=low, high=high, sources=sources)

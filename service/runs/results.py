@@ -1,4 +1,4 @@
-"""The scores that a completed run left in the blob store: what downloads, histograms and subsets read."""
+"""The scores that a completed run left in the blob store: what downloads, figures and subsets read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import get_args
 import numpy as np
 import pyarrow.parquet as pq
 
-from service.runs.schemas import Histogram
 from winnow.errors import RunNotUsable, ScoresNotReady
+from winnow.records.blocks import Rows
 from winnow.scores import ScoreFormat, ScoreTable, score_lines, write_scores
 from winnow.store.blobs import Blobs
 from winnow.store.runs import Run
@@ -24,8 +24,6 @@ MEDIA_TYPES: dict[str, str] = {
 }
 
 CHUNK_BYTES = 1024**2
-UPPER_PERCENTILE = 99
-"""Where a histogram ends unless told otherwise: the few highest scores would squeeze all others into one bin."""
 
 
 def refuse_dry_run(run: Run, *, param: str = "run") -> None:
@@ -66,13 +64,13 @@ def require_completed(run: Run, *, param: str = "run") -> None:
 
 def read_scores(blobs: Blobs, run: Run, *, columns: Sequence[str] | None = None) -> ScoreTable:
     """The score table of a completed run, or some of its columns."""
-    with blobs.open_read(_path(run)) as file:
+    with blobs.open_read(score_path(run)) as file:
         return ScoreTable.read(file, columns=columns)
 
 
 def stream_scores(blobs: Blobs, run: Run, *, format: ScoreFormat) -> Iterator[bytes]:  # noqa: A002
     """Every row of a completed run in its public form, in constant memory."""
-    with blobs.open_read(_path(run)) as file, pq.ParquetFile(file) as parquet:
+    with blobs.open_read(score_path(run)) as file, pq.ParquetFile(file) as parquet:
         batches = parquet.iter_batches(batch_size=16_384)
         if format == "jsonl":
             for batch in batches:
@@ -86,33 +84,22 @@ def stream_scores(blobs: Blobs, run: Run, *, format: ScoreFormat) -> Iterator[by
                 yield chunk
 
 
-def histogram(
-    run: Run, table: ScoreTable, *, bins: int, low: float | None, high: float | None
-) -> Histogram:
-    """Counts of the scored rows in `bins` equal bins from `low` to `high`."""
-    scores = table.score[~np.isnan(table.score)]
-    start, stop = _range(scores, low, high)
-    counts, edges = np.histogram(scores, bins=bins, range=(start, stop))
-    return Histogram(
-        run=run.id,
-        edges=[round(float(edge), 6) for edge in edges],
-        counts=[int(count) for count in counts],
-        below=int(np.count_nonzero(scores < edges[0])),
-        above=int(np.count_nonzero(scores > edges[-1])),
-        scored=len(scores),
-        rejected=len(table) - len(scores),
-    )
+def read_details(blobs: Blobs, run: Run, rows: Rows) -> dict[int, str | None]:
+    """Why each of these rows of a completed run has no score; only the row groups that hold one of them are read."""
+    if not len(rows):
+        return {}
+    found: dict[int, str | None] = {}
+    with blobs.open_read(score_path(run)) as file, pq.ParquetFile(file) as parquet:
+        groups = range(parquet.num_row_groups)
+        starts = np.cumsum([0, *(parquet.metadata.row_group(group).num_rows for group in groups)])
+        places = np.searchsorted(starts, rows, side="right") - 1
+        for group in np.unique(places).tolist():
+            details = parquet.read_row_group(group, columns=["detail"]).column("detail")
+            for row in rows[places == group].tolist():
+                found[row] = details[row - int(starts[group])].as_py()
+    return found
 
 
-def _range(
-    scores: np.ndarray[tuple[int], np.dtype[np.float64]], low: float | None, high: float | None
-) -> tuple[float, float]:
-    if low is None:
-        low = float(scores.min()) if len(scores) else 0.0
-    if high is None:
-        high = float(np.percentile(scores, UPPER_PERCENTILE)) if len(scores) else low + 1.0
-    return low, max(low, high)
-
-
-def _path(run: Run) -> str:
+def score_path(run: Run) -> str:
+    """Where the scores of a completed run lie in the blob store."""
     return f"runs/{run.id}/scores.parquet"

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from service.datasets.schemas import ErrorView
+from service.datasets.schemas import ErrorView, RejectionView
 from winnow.estimate import Estimate
 from winnow.records.example import Flag, RejectionReason
 from winnow.spec import (
@@ -40,6 +40,9 @@ class TrajectoryOptions(BaseModel):
     keep_weights: bool
     checkpoints: str | None = Field(
         description="Name of the folder of checkpoints that were trained elsewhere."
+    )
+    checkpoints_revision: str | None = Field(
+        description="Hash of the files of these checkpoints when the run was made."
     )
 
     @classmethod
@@ -91,6 +94,17 @@ class RunCounts(BaseModel):
     blocks_done: int
 
 
+class ShownRowView(BaseModel):
+    """How a usable row was read; texts are cut after 500 characters, and `..._chars` count all of them."""
+
+    row: int
+    source: str | None
+    prompt: str
+    answer: str
+    prompt_chars: int
+    answer_chars: int
+
+
 class EstimateView(BaseModel):
     """What scoring would do. Counts are exact if `rows_sampled` is `rows`, else scaled from a sample of whole blocks.
 
@@ -113,6 +127,11 @@ class EstimateView(BaseModel):
     seconds: float | None
     rows_per_s: float | None
     workers: int = Field(description="That offered the model; scoring is shared among them.")
+    format: str | None = Field(examples=["jsonl+gzip"])
+    first_rows: list[ShownRowView] = Field(description="The first five usable ones.")
+    rejections: list[RejectionView] = Field(
+        description="The first twenty of the sample; `detail` names the line."
+    )
 
     @classmethod
     def of(cls, estimate: Estimate | None) -> Self | None:
@@ -159,6 +178,7 @@ class RunView(BaseModel):
     estimate: EstimateView | None = Field(
         description="Of a dry run, once completed; it has no scores, and is removed after an hour."
     )
+    webhook_url: str | None = Field(description="Who is told when the run is over.")
     warnings: list[str]
     error: ErrorView | None
     created_at: int
@@ -196,6 +216,7 @@ class RunView(BaseModel):
             summary=run.summary,
             dry_run=run.dry_run,
             estimate=EstimateView.of(run.estimate),
+            webhook_url=run.webhook_url,
             warnings=list(run.warnings),
             error=ErrorView.of(run.error),
             created_at=int(run.created_at),
@@ -248,10 +269,21 @@ class ScoreView(BaseModel):
     detail: str | None = None
 
 
+class SourceHistogram(BaseModel):
+    """The same bins, for the rows of one source; null collects those that name none."""
+
+    source: str | None
+    counts: list[int]
+    below: int
+    above: int
+    scored: int
+
+
 class Histogram(BaseModel):
     """Counts of scored rows; bin i holds scores from `edges[i]` to `edges[i + 1]`, the last one its end too.
 
-    `below` and `above` lie outside the range that was asked for: counts + below + above = scored.
+    `below` and `above` lie outside the range that was asked for: counts + below + above = scored. `by_source` is there
+    if it was asked for: the 20 largest sources.
     """
 
     object: Literal["histogram"] = "histogram"
@@ -262,6 +294,7 @@ class Histogram(BaseModel):
     above: int
     scored: int
     rejected: int
+    by_source: list[SourceHistogram] | None = None
 
 
 def _rows_per_s(run: Run) -> float | None:
@@ -292,6 +325,8 @@ def _links(run: Run) -> dict[str, str]:
     return of_any | {
         "scores": f"{path}/scores",
         "histogram": f"{path}/histogram",
+        "rows": f"{path}/rows",
+        "report": f"{path}/report",
         "subset": f"/subsets?run={run.id}&ratio=0.1",
         "manifest": f"/subsets/manifest?run={run.id}&ratio=0.1",
     }

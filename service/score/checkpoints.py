@@ -1,6 +1,7 @@
 """Checkpoints that a user trained elsewhere, in a folder of this machine: only below those that the operator names.
 
-The gateway looks at names and small files; the weights are read by workers, which must see the folder under its name.
+The gateway looks at names and small files, and hashes the weights once, so that a folder whose files were changed is
+another trajectory. Workers load them, and must see the folder under its name.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from winnow.errors import InvalidOption, ModelError
-from winnow.own_checkpoints import own_checkpoints
+from winnow.own_checkpoints import own_checkpoints, own_revision
 from winnow.settings import Settings
 from winnow.spec import RunSpec
 from winnow.store.trajectory_use import OwnCheckpoint
 
 
-def find_checkpoints(spec: RunSpec, settings: Settings) -> tuple[RunSpec, Sequence[OwnCheckpoint]]:
-    """The run with the whole name of its folder, and what lies there; nothing for a run that names none.
+def find_checkpoints(
+    spec: RunSpec, settings: Settings, *, given_epochs: int | None
+) -> tuple[RunSpec, Sequence[OwnCheckpoint]]:
+    """The run bound to what lies in the folder that it names, and that; nothing for a run that names none.
+
+    Bound are the whole name of the folder, its revision, and how many epochs its checkpoints tell; `given_epochs` is
+    what the user said of that.
 
     Raises:
         InvalidOption: the folder is not one that may be named, or what it holds is of no use to the run.
@@ -27,13 +33,21 @@ def find_checkpoints(spec: RunSpec, settings: Settings) -> tuple[RunSpec, Sequen
         return spec, ()
     given = spec.trajectory.checkpoints
     folder = _allowed(given, settings.checkpoints)
-    spec = replace(spec, trajectory=replace(spec.trajectory, checkpoints=str(folder)))
+    named = replace(spec, trajectory=replace(spec.trajectory, checkpoints=str(folder)))
     try:
-        return spec, own_checkpoints(spec)
+        own = own_checkpoints(named, given_epochs=given_epochs)
     except (InvalidOption, ModelError) as error:
         # Whoever named a folder by its last part does not learn where the operator keeps it.
         told = error.message.replace(str(folder), given)
-        raise type(error)(told, param="checkpoints") from error
+        raise type(error)(told, param=error.param) from error
+    told_epochs = max((one.epoch for one, _ in own if one.epoch is not None), default=None)
+    bound = replace(
+        spec.trajectory,
+        checkpoints=str(folder),
+        checkpoints_revision=own_revision(own),
+        n_epochs=given_epochs or told_epochs or spec.trajectory.n_epochs,
+    )
+    return replace(spec, trajectory=bound), own
 
 
 def _allowed(given: str, roots: Sequence[Path]) -> Path:

@@ -17,6 +17,7 @@ from service.score.checkpoints import find_checkpoints
 from service.score.dataset import named_dataset
 from service.score.schemas import ScoreOptions
 from service.uploads import Received, receive
+from service.webhooks.receiver import receiver
 from winnow.store import runs
 from winnow.store.session import Connection
 
@@ -51,8 +52,11 @@ def score(
     asked = received.options.spec(gateway.settings)
     check_scorable(asked.model, gateway, owner=owner)
     check_embedder(asked.embeddings, gateway.settings)
-    spec, checkpoints = find_checkpoints(asked, gateway.settings)
+    spec, checkpoints = find_checkpoints(
+        asked, gateway.settings, given_epochs=received.options.n_epochs
+    )
     revision = local_revision(spec.model)
+    webhook_url = receiver(received.options.webhook_url, gateway.settings)
 
     def start(connection: Connection) -> Created:
         dataset, reading = named_dataset(
@@ -71,6 +75,7 @@ def score(
             name=received.options.name,
             dry_run=received.options.dry_run,
             checkpoints=checkpoints,
+            webhook_url=webhook_url,
             settings=gateway.settings,
         )
         return Created(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 
 from service.uploads import UploadOptions
+from winnow.errors import InvalidOption
 from winnow.settings import Settings
 from winnow.spec import (
     MIN_WINDOW,
+    TRAJECTORY_METHODS,
     Auto,
     Compat,
     Convention,
@@ -63,7 +65,9 @@ class MethodOptions(UploadOptions):
         description="Seed of what is drawn at random: the order of training, clusters, a sample.",
     )
     n_epochs: int | None = Field(
-        None, description="Of a trajectory: epochs of training; default: 3."
+        None,
+        description="Of a trajectory: epochs of training; default: 3. With `checkpoints`, how many they were trained "
+        "for, needed only where they do not tell.",
     )
     points: int | None = Field(
         None,
@@ -88,8 +92,8 @@ class MethodOptions(UploadOptions):
     )
     cache: bool | None = Field(
         None,
-        description="Whether losses that your earlier runs computed are used; default: WINNOW_CACHE, which is on. "
-        "Off where the last digits must be those of a fresh run.",
+        description="Of ifd: whether losses that your earlier runs computed are used; default: WINNOW_CACHE, which is "
+        "on. Off where the last digits must be those of a fresh run.",
     )
 
     def spec_of(
@@ -100,6 +104,12 @@ class MethodOptions(UploadOptions):
         Raises:
             InvalidOption: options contradict each other, or are not those of the method.
         """
+        if self.cache and self.method in TRAJECTORY_METHODS:
+            raise InvalidOption(
+                f"cache is about the losses of ifd. Those of method={self.method} are kept as a trajectory, which "
+                "later runs with the same options share without being asked: leave cache out.",
+                param="cache",
+            )
         chosen = self.model_dump(include=SPEC_OPTIONS)
         installed = {
             "dtype": self.dtype or settings.dtype,

@@ -9,6 +9,7 @@ from pydantic import Field
 from service.score.options import MethodOptions
 from winnow.settings import Settings
 from winnow.spec import EngineName, RunSpec
+from winnow.webhooks.url import MAX_URL
 
 
 class ScoreOptions(MethodOptions):
@@ -42,6 +43,12 @@ class ScoreOptions(MethodOptions):
         default=False,
         description="Score nothing: the run ends with an `estimate` of tokens, rejections and time, and what was sent "
         "along is removed again.",
+    )
+    webhook_url: str | None = Field(
+        None,
+        max_length=MAX_URL,
+        description="Who is told when the run is over: a signed POST, see `webhooks` in this document.",
+        examples=["https://example.com/winnow"],
     )
 
     def spec(self, settings: Settings) -> RunSpec:

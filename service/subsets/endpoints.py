@@ -1,12 +1,12 @@
 """`/subsets`: what all of this is for.
 
-A record comes out as it went in, formulas at the start of a CSV cell too: this is training data, not a spreadsheet.
+A record comes out as it went in, formulas at the start of a CSV cell too: this is training data, not a spreadsheet,
+unless it is asked for as one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -15,13 +15,15 @@ from fastapi.responses import StreamingResponse
 from service.auth import Owner
 from service.openapi import streams
 from service.resources import Gateway
+from service.runs.labelled import origin_of
 from service.runs.results import MEDIA_TYPES, read_scores
 from service.subsets import manifest
 from service.subsets.choice import Choice, choose
 from service.subsets.rows import select_rows
 from service.subsets.schemas import Manifest, SelectionQuery, SubsetQuery
-from winnow.records.render import SUBSET_FORMATS, render
-from winnow.scores import score_members
+from winnow import __version__
+from winnow.output import render_output
+from winnow.records.render import SUBSET_FORMATS
 from winnow.selection.ratio import Selected
 
 router = APIRouter(prefix="/subsets", tags=["subsets"])
@@ -53,33 +55,53 @@ def subset(
     `Winnow-Rows` is how many rows were selected, `Winnow-Rows-Read` of how many, `Winnow-Run` from which run.
     409 `scores_not_ready` with `Retry-After` while the run works; 409 `selection_not_ready` until a worker has chosen
     the rows of strategy=facility_location, which the first request for them begins. Records come out as they went in:
-    nothing is escaped in a CSV, so open it with a spreadsheet only if you trust its origin.
+    for a CSV that is opened with a spreadsheet, ask for `escape=spreadsheet`.
     """
+    output = query.output()
     choice = choose(gateway, query, owner=owner)
-    etag = choice.etag(format=query.format, include=query.include)
+    etag = choice.etag(**output.as_query())
     if _matches(if_none_match, etag):
         return Response(status_code=304, headers=_cache(etag))
-    columns = None if query.include else choice.selection.columns
+    columns = None if output.shows_scores else choice.selection.columns
     scores = read_scores(gateway.blobs, choice.run, columns=columns)
     selected = select_rows(gateway, choice, scores)
     records: Iterator[bytes] = iter(())
     if request.method == "GET":
-        records = render(
+        records = render_output(
             choice.blocks(gateway.blobs),
             selected.rows,
-            format=query.format,
-            scores=partial(score_members, scores) if query.include else None,
+            output=output,
+            scores=scores,
+            origin=origin_of(choice.run),
         )
-    headers = _headers(choice, selected, query.format) | _cache(etag)
-    return StreamingResponse(records, media_type=MEDIA_TYPES[query.format], headers=headers)
+    headers = _headers(choice, selected, output.suffix) | _cache(etag)
+    return StreamingResponse(records, media_type=MEDIA_TYPES[output.suffix], headers=headers)
 
 
-@router.get("/manifest", operation_id="get_manifest")
+@router.get(
+    "/manifest",
+    operation_id="get_manifest",
+    response_model=Manifest,
+    responses={304: {"description": "The manifest is that of a tag in `If-None-Match`."}},
+)
 def get_manifest(
-    gateway: Gateway, owner: Owner, query: Annotated[SelectionQuery, Query()]
-) -> Manifest:
-    """Where a subset comes from, which rule took how many rows, and how the selected rows differ from all."""
-    return manifest.build(gateway, choose(gateway, query, owner=owner))
+    gateway: Gateway,
+    owner: Owner,
+    query: Annotated[SelectionQuery, Query()],
+    response: Response,
+    if_none_match: NoneMatch = None,
+) -> Manifest | Response:
+    """Where a subset comes from, which rule took how many rows, and how the selected rows differ from all.
+
+    Made to be asked again and again while somebody looks for a ratio: what it needs of a run is remembered.
+    """
+    choice = choose(gateway, query, owner=owner)
+    etag = choice.etag(manifest=__version__)
+    if _matches(if_none_match, etag):
+        return Response(status_code=304, headers=_cache(etag))
+    found = manifest.build(gateway, choice)
+    response.headers.update(_cache(etag))
+    return found
 
 
 def _matches(if_none_match: str | None, etag: str) -> bool:

@@ -5,18 +5,14 @@ Not covered: judging. It says that answers are longer or sources missing; whethe
 
 from __future__ import annotations
 
-import hashlib
 import json
-from typing import Any, Literal
 from urllib.parse import urlencode
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from service.resources import Resources
-from service.runs.results import read_scores
+from service.runs.columns import Floats, dataset_sources, records_of, score_columns
 from service.runs.schemas import RunOptions
 from service.subsets.choice import Choice
 from service.subsets.rows import select_rows
@@ -30,14 +26,11 @@ from service.subsets.schemas import (
     SourceCount,
 )
 from winnow import __version__
-from winnow.records.blocks import BlockReader
+from winnow.records.blocks import BlockReader, Rows
 from winnow.records.example import Flag
 from winnow.scores import FLAG_BITS, NO_CLUSTER, ScoreTable
 
 MAX_SOURCES = 100
-COLUMNS = ("row", "score", "tokens_conditioned", "flags", "cluster")
-
-Rows = npt.NDArray[np.int64]
 
 
 def build(resources: Resources, choice: Choice) -> Manifest:
@@ -46,10 +39,8 @@ def build(resources: Resources, choice: Choice) -> Manifest:
     Raises:
         InvalidOption, SelectionNotReady, Conflict: as `select_rows`.
     """
-    columns = dict.fromkeys((*COLUMNS, *choice.selection.columns))
-    table = read_scores(resources.blobs, choice.run, columns=list(columns))
+    table = score_columns(resources, choice.run)
     selected = select_rows(resources, choice, table)
-    reader = choice.blocks(resources.blobs)
     rows = np.sort(selected.rows)
     return Manifest(
         winnow_version=__version__,
@@ -63,8 +54,8 @@ def build(resources: Resources, choice: Choice) -> Manifest:
         threshold=selected.threshold,
         comparison=_compare(table, rows),
         clusters=_clusters(table, rows),
-        sources=_sources(reader, rows),
-        duplicates=_duplicates(reader, rows),
+        sources=_sources(resources, choice, rows),
+        duplicates=_duplicates(resources, choice, rows),
         links=_links(choice),
     )
 
@@ -96,23 +87,26 @@ def _dataset(choice: Choice) -> DatasetProvenance:
 
 
 def _compare(table: ScoreTable, rows: Rows) -> Comparison:
-    scored = table.row[~np.isnan(table.score)]
-    parts: dict[Literal["selected", "all"], pa.Table] = {
-        "selected": table.take(rows),
-        "all": table.take(scored),
-    }
-    bit = FLAG_BITS[Flag.TRUNCATED]
+    scored = np.flatnonzero(~np.isnan(table.score))
+    tokens, truncated = table.answer_tokens, (table.flags & FLAG_BITS[Flag.TRUNCATED]) != 0
+    selected, everything = np.searchsorted(table.row, rows), scored
     return Comparison(
-        score={name: _distribution(part, "score") for name, part in parts.items()},
-        answer_tokens={
-            name: _distribution(part, "tokens_conditioned") for name, part in parts.items()
+        score={
+            "selected": _distribution(table.score[selected]),
+            "all": _distribution(table.score[everything]),
         },
-        share_truncated={name: _share(part, bit) for name, part in parts.items()},
+        answer_tokens={
+            "selected": _distribution(tokens[selected]),
+            "all": _distribution(tokens[everything]),
+        },
+        share_truncated={
+            "selected": _share(truncated[selected]),
+            "all": _share(truncated[everything]),
+        },
     )
 
 
-def _distribution(part: pa.Table, column: str) -> Distribution:
-    values: npt.NDArray[Any] = part.column(column).to_numpy()
+def _distribution(values: Floats) -> Distribution:
     if not len(values):
         return Distribution(mean=None, median=None, p90=None, max=None)
     numbers = (values.mean(), np.median(values), np.percentile(values, 90), values.max())
@@ -120,9 +114,8 @@ def _distribution(part: pa.Table, column: str) -> Distribution:
     return Distribution(mean=mean, median=median, p90=p90, max=highest)
 
 
-def _share(part: pa.Table, bit: int) -> float | None:
-    flags: npt.NDArray[np.int16] = part.column("flags").to_numpy()
-    return round(float(np.count_nonzero(flags & bit)) / len(flags), 6) if len(flags) else None
+def _share(truncated: npt.NDArray[np.bool_]) -> float | None:
+    return round(float(truncated.mean()), 6) if len(truncated) else None
 
 
 def _clusters(table: ScoreTable, rows: Rows) -> ClusterCount | None:
@@ -134,31 +127,32 @@ def _clusters(table: ScoreTable, rows: Rows) -> ClusterCount | None:
     return ClusterCount(selected=int(np.isin(selected, everything).sum()), all=len(everything))
 
 
-def _sources(reader: BlockReader, rows: Rows) -> list[SourceCount]:
+def _sources(resources: Resources, choice: Choice, rows: Rows) -> list[SourceCount]:
     """Rows by source, the largest sources first; nothing if no row names one."""
-    sources = reader.sources()
-    if sources.null_count == len(sources):
+    sources = dataset_sources(resources, choice.dataset.id)
+    if not sources.named:
         return []
-    selected = _counts(sources.take(pa.array(rows)))
-    everything = sorted(_counts(sources).items(), key=lambda item: (-item[1], item[0] or ""))
+    selected, everything = sources.counts(rows), sources.counts()
     return [
-        SourceCount(source=source, selected=selected.get(source, 0), all=count)
-        for source, count in everything[:MAX_SOURCES]
+        SourceCount(source=source, selected=selected[code], all=everything[code])
+        for source, code in sources.largest(MAX_SOURCES)
     ]
 
 
-def _counts(sources: pa.ChunkedArray) -> dict[str | None, int]:
-    return {entry["values"]: entry["counts"] for entry in pc.value_counts(sources).to_pylist()}
+def _duplicates(resources: Resources, choice: Choice, rows: Rows) -> int:
+    """Records that repeat an earlier one, as far as 64 bits tell them apart."""
+    hashes = resources.kept.get(
+        ("hashes", choice.dataset.id), lambda: _hashes(records_of(resources, choice.dataset.id))
+    )
+    return len(rows) - len(np.unique(hashes[rows]))
 
 
-def _duplicates(reader: BlockReader, rows: Rows) -> int:
-    """Records that repeat an earlier one. Sixteen bytes a row are held, never the records."""
-    seen = {
-        hashlib.blake2b(record, digest_size=16).digest()
-        for _, records in reader.raw(rows)
-        for record in records.to_pylist()
-    }
-    return len(rows) - len(seen)
+def _hashes(reader: BlockReader) -> npt.NDArray[np.int64]:
+    """Eight bytes for every record, by Python's keyed hash: they mean something in this process alone."""
+    found = [np.zeros(0, np.int64)]
+    for _, records in reader.raw(np.arange(reader.num_rows)):
+        found.append(np.fromiter(map(hash, records.to_pylist()), np.int64, len(records)))
+    return np.concatenate(found)
 
 
 def _links(choice: Choice) -> dict[str, str]:

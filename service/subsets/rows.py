@@ -6,8 +6,9 @@ from service.resources import Resources
 from service.subsets.choice import Choice
 from winnow.errors import Conflict, SelectionNotReady
 from winnow.scores import ScoreTable
-from winnow.selection.ratio import Selected, needs_work, select
-from winnow.selection.stored import read_selected, selection_key, selection_path
+from winnow.selection.ratio import Selected, arranged, needs_work, select
+from winnow.selection.request import check_size
+from winnow.selection.stored import read_selected, selection_key
 from winnow.store.selections import HeavySelection, request_selection
 
 
@@ -17,27 +18,33 @@ def select_rows(
     """The selected rows; `scores` has `choice.selection.columns`, and `param` is what named the strategy.
 
     Raises:
-        InvalidOption: the run lacks what the strategy needs; the message says how to get it.
+        InvalidOption: the run lacks what the strategy needs, or too many rows would be compared; the message says what
+            to change.
         SelectionNotReady: the rows are still being chosen; asking for them began it.
         Conflict: choosing them failed.
     """
     # A run without embeddings is refused by the selection itself, before anything is read.
     if not needs_work(choice.selection) or choice.run.spec.embeddings is None:
         return select(scores, choice.selection, sources=choice.blocks(resources.blobs).sources)
+    check_size(choice.selection, len(scores))
     found = _ask(resources, choice)
     if found.error is not None:
         raise Conflict(
             f"The rows could not be chosen ({found.error.message}). Asked again after a minute, it is tried anew.",
             param=param,
         )
-    if found.result is None:
-        raise SelectionNotReady(
-            f"The rows of strategy={choice.selection.strategy} are still being chosen. "
-            "Ask again after Retry-After seconds.",
-            param=param,
-        )
-    with resources.blobs.open_read(selection_path(found.run_id, found.key)) as file:
-        return read_selected(file, found.result)
+    not_ready = SelectionNotReady(
+        f"The rows of strategy={choice.selection.strategy} are still being chosen. "
+        "Ask again after Retry-After seconds.",
+        param=param,
+    )
+    if found.result is None or found.blob is None:
+        raise not_ready
+    try:
+        with resources.blobs.open_read(found.blob) as file:
+            return arranged(read_selected(file, found.result), scores, choice.selection)
+    except FileNotFoundError as error:  # a newer one took its place a moment ago
+        raise not_ready from error
 
 
 def _ask(resources: Resources, choice: Choice) -> HeavySelection:
@@ -48,7 +55,7 @@ def _ask(resources: Resources, choice: Choice) -> HeavySelection:
             owner=run.owner,
             run_id=run.id,
             key=selection_key(selection),
-            request=selection.as_dict(),
+            request=selection.canonical().as_dict(),
         )
     resources.publisher.publish(wakeups)
     return found

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.runs.labelled import LabellingOptions
 from service.runs.schemas import RunOptions
+from winnow.output import Output, OutputFormat
+from winnow.records.render_csv import CsvEscape
 from winnow.selection.ratio import Order, Per, Quota, Selection, Strategy, Stratify
 from winnow.spec import Method
 
-SubsetFormat = Literal["jsonl", "json", "csv", "parquet"]
 Ratio = Annotated[Decimal, Field(gt=0, le=1, max_digits=20)]
 
 
@@ -21,7 +23,9 @@ class SelectionQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     run: str | None = Field(
-        None, max_length=64, description="Default: your newest run that did not fail."
+        None,
+        max_length=64,
+        description="Default: your newest run that did not fail; those of POST /trust are none.",
     )
     dataset: str | None = Field(
         None, max_length=64, description="The newest run of this dataset instead."
@@ -75,13 +79,36 @@ SELECTION_OPTIONS = set(SelectionQuery.model_fields) - {"run", "dataset", "metho
 """Options that choose rows; the others name a run."""
 
 
-class SubsetQuery(SelectionQuery):
+class SubsetQuery(SelectionQuery, LabellingOptions):
     """A selection as bytes."""
 
     include: Literal["scores"] | None = Field(
-        None, description="Add each row's scores to its record, as the member `winnow`."
+        None,
+        description="Add each row's scores to its record, as the member `winnow`. Files for labelling platforms always "
+        "have them.",
     )
-    format: SubsetFormat = Field("jsonl", description="Form of the file.")
+    format: OutputFormat = Field(
+        "jsonl",
+        description="Form of the file. label_studio: a JSON array of tasks with predictions, ready to import; argilla: "
+        "JSON lines, each the body of a bulk request.",
+    )
+    escape: CsvEscape | None = Field(
+        None,
+        description="Of csv: put an apostrophe before cells that a spreadsheet would take for formulas. For looking "
+        "at, not for training on.",
+    )
+
+    def output(self) -> Output:
+        """The checked form.
+
+        Raises:
+            InvalidOption: an option belongs to another format.
+        """
+        given = self.model_dump(include=_OUTPUT_OPTIONS)
+        return Output(include_scores=self.include is not None, **given)
+
+
+_OUTPUT_OPTIONS = {"format", "escape", "from_name", "to_name", "question_id"}
 
 
 class RunProvenance(BaseModel):

@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from openai import OpenAI
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from service.app import create_app
 from tests.service.learning import OPTIONS, Trainer, load_learner
@@ -88,7 +88,7 @@ def openai(live: httpx.Client) -> Iterator[OpenAI]:
 
 @pytest.fixture
 def work(settings: Settings, database: Database) -> Callable[[], None]:
-    """Does all units that are queued, and those that follow from them, as workers would that do not train."""
+    """Does all units that are due, and those that follow from them, as workers would that do not train."""
     queues = _queues(settings)
     runner = UnitRunner(
         database=database,
@@ -151,7 +151,11 @@ def finished_run(client: TestClient, work: Callable[[], None]) -> dict[str, Any]
 
 
 def _queued(database: Database, queues: list[str]) -> list[int]:
-    queued = select(units.c.id).where(units.c.state == "queued", units.c.queue.in_(queues))
+    queued = select(units.c.id).where(
+        units.c.state == "queued",
+        units.c.queue.in_(queues),
+        units.c.available_at <= func.clock_timestamp(),
+    )
     with database.transaction() as connection:
         return list(connection.scalars(queued.order_by(units.c.id)))
 

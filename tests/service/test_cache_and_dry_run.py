@@ -13,7 +13,7 @@ from tests.service.conftest import RECORDS
 from winnow.settings import Settings
 from winnow.store.blobs import Blobs
 from winnow.store.session import Database
-from winnow.store.sweep import sweep
+from workers.sweep import sweep_once
 
 LINES = "".join(f'{{"instruction": "Say {n}", "output": "It is {n}"}}\n' for n in range(30))
 
@@ -83,6 +83,21 @@ def test_a_dry_run_ends_with_an_estimate_and_has_no_scores(client: TestClient, w
         assert "dry run" in refused.json()["detail"]
 
 
+def test_a_dry_run_shows_how_the_data_was_read(client: TestClient, work: Work) -> None:
+    long = '{"instruction": "Say \\u0000", "output": "' + "so " * 1000 + '", "source": "s"}\n'
+    started = client.post("/score", params={"dry_run": True}, content="{}\n" + long + LINES)
+    estimate = done(client, work, started)["estimate"]
+    assert estimate["format"] == "jsonl"
+    first, second = estimate["first_rows"][:2]
+    assert [row["row"] for row in estimate["first_rows"]] == [1, 2, 3, 4, 5]
+    assert (first["prompt"], first["source"]) == ("Say \ufffd", "s")
+    assert (first["answer"], first["answer_chars"]) == (("so " * 1000)[:500], 3000)
+    assert (second["prompt"], second["answer"]) == ("Say 0", "It is 0")
+    (rejected,) = estimate["rejections"]
+    assert (rejected["row"], rejected["reason"]) == (0, "missing_field")
+    assert rejected["detail"].startswith("line 1:")
+
+
 def test_subsets_never_come_from_a_dry_run(
     client: TestClient, work: Work, finished_run: dict[str, Any]
 ) -> None:
@@ -99,8 +114,7 @@ def test_what_was_sent_along_for_a_dry_run_is_removed(
 ) -> None:
     run = done(client, work, client.post("/score", params={"dry_run": True}, content=LINES))
     assert client.get(f"/datasets/{run['dataset']}").status_code == 200
-    with database.transaction() as connection:
-        sweep(connection, settings)
+    sweep_once(database, settings, lambda _: None)
     work()
     assert client.get(f"/datasets/{run['dataset']}").status_code == 404
     filesystem, folder = blobs.folder("datasets")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tests.service.conftest import RECORDS
 from tests.service.learning import STEPS, Trainer
 from winnow.client import Client
 from winnow.errors import (
+    Conflict,
     InvalidOption,
     ModelNotAllowed,
     NotFound,
@@ -61,7 +62,7 @@ def working(work: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
-def lines(subset: Iterator[bytes]) -> list[Any]:
+def lines(subset: Iterable[bytes]) -> list[Any]:
     return [json.loads(line) for line in b"".join(subset).splitlines()]
 
 
@@ -107,9 +108,13 @@ def test_a_cancelled_trajectory_ends_the_wait_for_its_run(
     work()
     trajectory = winnow.run(started.id).trajectory
     assert trajectory is not None
+    with pytest.raises(Conflict):
+        winnow.delete_trajectory(trajectory)
     assert winnow.cancel_trajectory(trajectory).status == "cancelled"
     with pytest.raises(RunNotUsable):
         winnow.wait(started)
+    winnow.delete_trajectory(trajectory)
+    assert list(winnow.trajectories()) == []
     with pytest.raises(NotFound):
         winnow.trajectory("traj_none")
 
@@ -138,6 +143,25 @@ def test_rows_that_take_work_are_waited_for_if_asked(
     kept = winnow.download(tmp_path / "kept.jsonl", wait=True, **asked)
     assert kept.path.read_bytes() == b"".join(winnow.subset(**asked))
     assert kept.run == run.id
+
+
+def test_waiting_ends_with_what_was_waited_for(winnow: Client, work: Callable[[], None]) -> None:
+    run = winnow.score(RECORDS, embeddings=True)
+    asked: dict[str, Any] = {"run": run.id, "ratio": 0.2, "wait": True, "timeout_s": 0.1}
+    with pytest.raises(TimeoutError, match=r"after 0\.1 s .*rows are scored"):
+        b"".join(winnow.subset(**asked))
+    work()
+    for ask in (winnow.subset, winnow.manifest):
+        with pytest.raises(TimeoutError, match=r"after 0\.1 s"):
+            list(ask(**asked, strategy="facility_location", pool_ratio=0.5))
+    with pytest.raises(TimeoutError, match=r"the data is not read after 0\.1 s"):
+        winnow.trust(RECORDS[:15], target="winnow-large", timeout_s=0.1)
+    work()
+    rows = [record | {"output": f"{record['output']}!"} for record in RECORDS]
+    dataset = winnow.add_dataset(rows).id
+    work()
+    with pytest.raises(TimeoutError, match="is still"):
+        winnow.trust(dataset=dataset, target="winnow-large", timeout_s=0.1)
 
 
 def test_every_option_of_a_subset_arrives(winnow: Client, work: Callable[[], None]) -> None:

@@ -14,6 +14,8 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from tests.service.conftest import RECORDS
 from winnow.settings import Settings
+from winnow.store.session import Database
+from winnow.store.tables import webhook_endpoint
 
 
 class Case(NamedTuple):
@@ -28,6 +30,7 @@ class Case(NamedTuple):
 
 DATA = {"content": b'{"instruction": "bob asks", "output": "alice answers"}'}
 FILE = {"files": {"file": ("train.jsonl", DATA["content"]), "purpose": (None, "fine-tune")}}
+TRAINING = {"content": b'{"action": "START_TRAINING"}'}
 ON_FILE = {"json": {"model": "winnow-mini", "training_file": "{file_id}"}}
 ON_SUBSET = {"json": {"model": "winnow-mini", "training_file": "subset:{run_id}?ratio=0.5"}}
 CASES = [
@@ -40,6 +43,12 @@ CASES = [
     Case("GET", "/runs/{run_id}/scores", 200, 404),
     Case("GET", "/runs/{run_id}/scores?format=jsonl", 200, 404),
     Case("GET", "/runs/{run_id}/histogram", 200, 404),
+    Case("GET", "/runs/{run_id}/rows", 200, 404),
+    Case("GET", "/runs/{run_id}/rows/{row}", 200, 404),
+    Case("GET", "/runs/{run_id}/points", 200, 404),
+    Case("GET", "/runs/{run_id}/sources", 200, 404),
+    Case("GET", "/runs/{run_id}/clusters", 200, 404),
+    Case("GET", "/runs/{run_id}/report", 200, 404),
     Case("GET", "/runs/{run_id}/agreement/{other_id}", 200, 404),
     Case("GET", "/runs/{run_id}/trust/{other_id}", 200, 404),
     Case("POST", "/runs/{run_id}/cancel", 409, 404),
@@ -63,6 +72,7 @@ CASES = [
     Case("GET", "/trajectories/{trajectory_id}/events", 200, 404),
     Case("GET", "/trajectories/{trajectory_id}/losses", 409, 404),
     Case("POST", "/trajectories/{trajectory_id}/cancel", 200, 404),
+    Case("DELETE", "/trajectories/{trajectory_id}", 409, 404),
     Case("GET", "/models", 200, 200),
     Case("GET", "/v1/models", 200, 200),
     Case("POST", "/v1/files", 200, 200, FILE),
@@ -82,8 +92,31 @@ CASES = [
     Case("POST", "/v1/fine_tuning/jobs/{job_id}/cancel", 200, 404),
     Case("POST", "/v1/fine_tuning/jobs/{job_id}/pause", 200, 404),
     Case("POST", "/v1/fine_tuning/jobs/{job_id}/resume", 200, 404),
+    Case("POST", "/label-studio/{target}/setup", 200, 404, {"content": b"{}"}),
+    Case("POST", "/label-studio/{target}/predict", 200, 404, {"content": b'{"tasks": []}'}),
+    Case("GET", "/label-studio/{target}/versions", 200, 404),
+    Case("POST", "/label-studio/{target}/webhook", 201, 404, TRAINING),
+    Case("GET", "/webhooks/secret", 200, 404),
+    Case("POST", "/webhooks/secret/rotate", 201, 201),
+    Case("GET", "/webhooks/endpoints", 200, 200),
+    Case("GET", "/webhooks/endpoints?after={endpoint_id}", 200, 404),
+    Case("POST", "/webhooks/endpoints/{endpoint_id}/enable", 200, 404),
+    Case("GET", "/webhooks/deliveries", 200, 200),
+    Case("GET", "/webhooks/deliveries?after={delivery_id}", 200, 404),
+    Case("GET", "/webhooks/deliveries?subject={told_id}", 200, 404),
+    Case("GET", "/webhooks/deliveries/{delivery_id}", 200, 404),
+    Case("POST", "/webhooks/deliveries/{delivery_id}/replay", 202, 404),
 ]
-OPEN = ["/", "/healthz", "/readyz", "/metrics", "/docs", "/redoc", "/openapi.json"]
+OPEN = [
+    "/",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/label-studio/{target}/health",
+]
 
 
 @pytest.fixture
@@ -102,13 +135,33 @@ def trajectory(client: TestClient, work: Callable[[], None]) -> str:
 
 
 @pytest.fixture
-def ids(client: TestClient, trajectory: str, finished_run: dict[str, Any]) -> dict[str, str]:
+def told(client: TestClient, database: Database) -> dict[str, str]:
+    """A job of alice that ended and whose receiver is told, with that receiver and her secret."""
+    client.post("/webhooks/secret/rotate")
+    file_id = client.post("/v1/files", **FILE).json()["id"]
+    url = "https://hooks.example/"
+    asked = {"model": "winnow-mini", "training_file": file_id, "winnow": {"webhook_url": url}}
+    job_id = client.post("/v1/fine_tuning/jobs", json=asked).json()["id"]
+    client.post(f"/v1/fine_tuning/jobs/{job_id}/cancel")
+    (delivery,) = client.get("/webhooks/deliveries").json()["data"]
+    endpoint = {"id": "whep_1", "owner": "alice", "url": url}
+    with database.transaction() as connection:
+        connection.execute(webhook_endpoint.insert().values(endpoint))
+    return {"told_id": job_id, "delivery_id": delivery["id"], "endpoint_id": endpoint["id"]}
+
+
+@pytest.fixture
+def ids(
+    client: TestClient, trajectory: str, finished_run: dict[str, Any], told: dict[str, str]
+) -> dict[str, str]:
     """One of each of alice's objects."""
     file_id = client.post("/v1/files", **FILE).json()["id"]
     asked = {"model": "winnow-mini", "training_file": file_id}
-    return {
+    return told | {
         "run_id": finished_run["id"],
         "other_id": finished_run["id"],
+        "row": "0",
+        "target": finished_run["id"],
         "dataset_id": finished_run["dataset"],
         "trajectory_id": trajectory,
         "file_id": file_id,
@@ -182,4 +235,5 @@ def routes(of: list[Any]) -> Iterator[tuple[str, str]]:
             documented = (
                 route.methods - {"HEAD"} if not isinstance(route, APIRoute) else route.methods
             )
-            yield from ((method, route.path) for method in documented if "oauth2" not in route.path)
+            path = route.path.replace(":path}", "}")
+            yield from ((method, path) for method in documented if "oauth2" not in path)

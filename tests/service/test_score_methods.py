@@ -29,8 +29,9 @@ FOREIGN = {
         "compat": "small2large",
         "statistic": "lp",
     },
-    "learning_percentage": {"convention": "paired", "statistic": "ppl_ratio"},
+    "learning_percentage": {"convention": "paired", "statistic": "ppl_ratio", "cache": True},
     "s2l": {
+        "cache": True,
         "convention": "paired",
         "statistic": "approx",
         "epoch": 1,
@@ -59,8 +60,9 @@ def test_an_option_that_the_method_does_not_have_is_named(
 
 def test_every_option_is_either_for_all_methods_or_refused_by_one() -> None:
     """An option that is new must be thought of here."""
-    for_all = {"method", "dtype", "template", "max_length", "seed", "cache", "embeddings"}
+    for_all = {"method", "dtype", "template", "max_length", "seed", "embeddings"}
     data_and_model = {"name", "format", "dataset", "model", "engine", "dry_run", "num_clusters"}
+    data_and_model |= {"webhook_url"}
     foreign = {name for options in FOREIGN.values() for name in options}
     assert set(ScoreOptions.model_fields) == for_all | data_and_model | foreign
     assert set(MethodOptions.model_fields) < set(ScoreOptions.model_fields)
@@ -117,6 +119,7 @@ def test_a_method_brings_its_own_defaults(client: TestClient) -> None:
         "seed": 42,
         "keep_weights": False,
         "checkpoints": None,
+        "checkpoints_revision": None,
     }
     assert (run["status"], run["trajectory"]) == ("queued", None)
 
@@ -228,6 +231,40 @@ def test_checkpoints_of_ones_own_are_evaluated_and_nothing_is_trained(
     told = json.dumps([first, trajectory])
     assert str(mine.parent) not in told
     assert sorted(path.name for path in mine.iterdir()) == ["checkpoint-3", "checkpoint-6"]
+
+
+def test_checkpoints_whose_files_are_others_now_are_another_trajectory(
+    sharing: TestClient, mine: Path, work: Callable[[], None]
+) -> None:
+    def trajectory() -> tuple[str, str]:
+        started = post(sharing, method="s2l", checkpoints="mine").json()
+        work()
+        run = sharing.get(f"/runs/{started['id']}").json()
+        assert run["status"] == "completed", run
+        return run["trajectory"], run["options"]["trajectory"]["checkpoints_revision"]
+
+    first = trajectory()
+    assert trajectory() == first
+    (mine / "checkpoint-6" / "model.safetensors").write_text("other weights")
+    second = trajectory()
+    assert (first[0] != second[0], first[1] != second[1]) == (True, True)
+
+
+def test_epochs_are_those_that_the_checkpoints_tell(sharing: TestClient, mine: Path) -> None:
+    for step, epoch in ((3, 1.0), (6, 2.0)):
+        state = json.dumps({"global_step": step, "epoch": epoch})
+        (mine / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    asked = {"method": "learning_percentage", "checkpoints": "mine"}
+    run = post(sharing, **asked).json()
+    assert run["options"]["trajectory"]["n_epochs"] == 2
+    refused = post(sharing, **asked, n_epochs=3)
+    assert (refused.status_code, refused.json()["param"]) == (422, "n_epochs")
+    assert "checkpoint-6" in refused.json()["detail"]
+    assert str(mine.parent) not in refused.json()["detail"]
+
+
+def test_a_cache_that_a_method_does_not_have_may_be_declined(client: TestClient) -> None:
+    assert post(client, method="s2l", cache=False).status_code == 202
 
 
 @pytest.mark.parametrize(

@@ -179,18 +179,22 @@ def test_rows_that_take_work_are_chosen_once_and_then_kept(
     first = client.get("/subsets", params=asked)
     assert first.status_code == 200
     assert len(rows_of(first.text)) == 4
-    # 0.20 is 0.2, and the form of the file is no other choice of rows.
+    # 0.20 is 0.2, and neither the form of the file nor the order of its rows is another choice of rows.
     for same in (
         {"ratio": "0.20"},
         {"format": "csv"},
         {"include": "scores"},
         {"pool_ratio": "0.2"},
+        {"order": "score"},
+        {"seed": 7},
     ):
         assert client.get("/subsets", params=asked | same).status_code == 200
-    for other in ({"ratio": "0.3"}, {"pool_ratio": "0.5"}, {"order": "score"}):
+    ranked = rows_of(client.get("/subsets", params=asked | {"order": "score"}).text)
+    assert sorted(ranked) == rows_of(first.text)
+    for other in ({"ratio": "0.3"}, {"pool_ratio": "0.5"}):
         assert client.get("/subsets", params=asked | other).status_code == 409
     with database.transaction() as connection:
-        assert len(connection.execute(selection.select()).all()) == 4
+        assert len(connection.execute(selection.select()).all()) == 3
     manifest = client.get("/subsets/manifest", params=asked).json()
     assert manifest["selection"]["pool_ratio"] == "0.2"
     assert manifest["rows_selected"] == 4

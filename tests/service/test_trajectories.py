@@ -207,6 +207,31 @@ def test_a_deleted_dataset_takes_its_trajectories_along(
     work()
 
 
+def test_a_trajectory_is_taken_away_once_no_run_waits_for_it(
+    client: TestClient,
+    learned: Learned,
+    waiting: dict[str, Any],
+    bob: dict[str, str],
+    work: Callable[[], None],
+) -> None:
+    used = client.delete(f"/trajectories/{waiting['trajectory']}")
+    assert (used.status_code, used.json()["code"]) == (409, "conflict")
+    assert waiting["id"] in used.json()["detail"]
+    run = learned(method="s2l", seed=7)
+    path = f"/trajectories/{run['trajectory']}"
+    assert client.delete(path, headers=bob).status_code == 404
+    assert client.delete(path).status_code == 204
+    for method in ("GET", "DELETE"):
+        assert client.request(method, path).status_code == 404
+    assert client.get(f"{path}/losses").status_code == 404
+    work()
+    assert len(client.get(f"/runs/{run['id']}/scores").json()["data"]) == len(RECORDS)
+    again = client.post("/score", params=OPTIONS | {"method": "s2l", "dataset": run["dataset"], "seed": 7})  # fmt: skip
+    work()
+    other = client.get(f"/runs/{again.json()['id']}").json()["trajectory"]
+    assert other not in {None, run["trajectory"]}
+
+
 def test_the_training_of_a_trajectory_is_no_job_of_anybody(
     client: TestClient, learned: Learned, waiting: dict[str, Any], database: Database
 ) -> None:

@@ -150,6 +150,20 @@ def test_data_that_is_sent_along_is_read_first_and_then_sampled(
     assert len(client.get("/datasets").json()["data"]) == 2
 
 
+def test_a_request_that_has_its_answer_draws_no_sample_again(
+    client: TestClient, dataset: str, blobs: Blobs, work: Callable[[], None]
+) -> None:
+    again = {"json": ASK | {"dataset": dataset}, "headers": {"Idempotency-Key": "trust-3"}}
+    first = client.post("/trust", **again)  # type: ignore[arg-type]
+    work()
+    blobs.delete_tree(f"datasets/{dataset}/rows")
+    before = blobs.find("datasets")
+    second = client.post("/trust", **again)  # type: ignore[arg-type]
+    assert (second.status_code, second.json()) == (202, first.json())
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert blobs.find("datasets") == before
+
+
 def test_nothing_is_left_of_a_request_that_is_refused(
     client: TestClient, dataset: str, blobs: Blobs
 ) -> None:

@@ -182,6 +182,20 @@ class BlockReader:
                 chunks += file.read(columns=["source"], use_threads=False).column("source").chunks
         return pa.chunked_array(chunks, pa.string())
 
+    def scan(self, columns: Sequence[str], *, first_block: int = 0) -> Iterator[pa.Table]:
+        """Yield these columns of `OUTCOME_SCHEMA`, or parts of them by their Parquet path, block after block."""
+        for part in range(first_block // PART_BLOCKS, -(-self.num_blocks // PART_BLOCKS)):
+            before = part * PART_BLOCKS
+            with self._open_part(part) as file:
+                for block in range(max(first_block, before), before + file.num_row_groups):
+                    group = block - before
+                    yield file.read_row_group(group, columns=list(columns), use_threads=False)
+
+    def select(self, rows: Rows) -> Iterator[list[Example | Rejection]]:
+        """Yield what was read from ascending `rows`, a row group at a time; the records themselves are not read."""
+        for _, table in self._groups(rows, OUTCOME_NAMES):
+            yield outcomes_from_table(table)
+
     def raw(self, rows: Rows) -> Iterator[tuple[Rows, pa.Array]]:
         """Yield (rows, their records as a binary array of JSON lines) for ascending `rows`, a row group at a time."""
         if self._source_schema is not None:
