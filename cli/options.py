@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import typer
 
@@ -12,6 +13,7 @@ from winnow.errors import InvalidOption
 SUBSET = "Subset"
 TRAJECTORY = "Trajectory (learning_percentage, s2l)"
 CLUSTERS = "Embeddings and clusters"
+PLATFORMS = "Labelling platforms and spreadsheets"
 """Where options stand in the help."""
 
 FormatName = Literal["auto", "json", "jsonl", "csv", "tsv", "parquet"]
@@ -180,6 +182,42 @@ Output = Annotated[
         metavar="SUBSET",
         help="Write the kept rows here: .jsonl, .json, .csv or .parquet; - is standard output.",
         rich_help_panel=SUBSET,
+    ),
+]
+OutputFormat = Annotated[
+    Literal["label_studio", "argilla"] | None,
+    typer.Option(
+        help="Write the subset for a platform instead: label_studio, tasks with predictions (.json); argilla, bulk "
+        "requests (.jsonl).",
+        rich_help_panel=PLATFORMS,
+    ),
+]
+FromName = Annotated[
+    str | None,
+    typer.Option(
+        help="Of label_studio: the control that takes keep, drop and check; default: verdict.",
+        rich_help_panel=PLATFORMS,
+    ),
+]
+ToName = Annotated[
+    str | None,
+    typer.Option(
+        help="Of label_studio: the object that the control is about; default: answer.",
+        rich_help_panel=PLATFORMS,
+    ),
+]
+QuestionId = Annotated[
+    UUID | None,
+    typer.Option(
+        help="Of argilla: the question that keep, drop and check answer; without it there are no suggestions.",
+        rich_help_panel=PLATFORMS,
+    ),
+]
+Escape = Annotated[
+    Literal["spreadsheet"] | None,
+    typer.Option(
+        help="Of .csv: put an apostrophe before cells that a spreadsheet would take for formulas.",
+        rich_help_panel=PLATFORMS,
     ),
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all cores.")]

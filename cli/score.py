@@ -102,6 +102,11 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     include_scores: options.IncludeScores = False,
     input_format: options.InputFormat = "auto",
     output: options.Output = None,
+    output_format: options.OutputFormat = None,
+    from_name: options.FromName = None,
+    to_name: options.ToName = None,
+    question_id: options.QuestionId = None,
+    escape: options.Escape = None,
     scores: Annotated[
         Path | None,
         typer.Option(
@@ -125,7 +130,8 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     from cli import local, report
     from cli.environment import read_settings
     from cli.scored import score_all
-    from cli.subset import subset_request, write_subset
+    from cli.subset import form_of, subset_request, write_subset
+    from winnow.output import Origin
     from winnow.proxy.loading import load_engine
     from winnow.scores import ScoreTable
     from winnow.selection.request import check_available
@@ -154,7 +160,7 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         embeddings=embeddings,
         num_clusters=num_clusters,
     )
-    _check_training(spec, keep_weights)
+    _check_training(spec, keep_weights, epochs)
     _check_embeddings_file(save_embeddings, spec, inputs=(source,))
     if output is None and (ratio, count) != (None, None):
         raise InvalidOption(
@@ -164,8 +170,16 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     if output is not None:
         subset = subset_request(
             output,
+            form_of(
+                output,
+                output_format,
+                include_scores=include_scores,
+                escape=escape,
+                from_name=from_name,
+                to_name=to_name,
+                question_id=question_id,
+            ),
             inputs=(source,),
-            include_scores=include_scores,
             method=method,
             strategy=strategy,
             ratio=ratio,
@@ -210,15 +224,32 @@ def score(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         _write(scores, scores_format, scored.table)
         _write_embeddings(save_embeddings, scored.points)
         if subset is not None:
-            kept = write_subset(subset, dataset.blocks, scored.table, points=scored.points)
+            kept = write_subset(
+                subset,
+                dataset.blocks,
+                scored.table,
+                points=scored.points,
+                origin=Origin(
+                    method=method,
+                    dataset=source.stem,
+                    run=None,
+                    version=_version(spec.model, loaded.revision),
+                ),
+            )
             report.say_subset(subset, kept)
 
 
-def _check_training(spec: RunSpec, keep_weights: Path | None) -> None:
+def _check_training(spec: RunSpec, keep_weights: Path | None, epochs: int | None) -> None:
     if spec.trajectory is not None:
         from cli.trajectory import check_trajectory
 
-        check_trajectory(spec, keep_weights)
+        check_trajectory(spec, keep_weights, given_epochs=epochs)
+
+
+def _version(model: str, revision: str) -> str:
+    """What stands beside predictions; of a folder its name, since its place is nobody else's business."""
+    name = Path(model).name if Path(model).is_dir() else model
+    return f"{name}@{revision[:12]}"
 
 
 def _check_embeddings_file(path: Path | None, spec: RunSpec, *, inputs: tuple[Path, ...]) -> None:

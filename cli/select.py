@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import options
-from cli.output import check_writable, format_of, replacing
+from cli.output import check_writable, replacing
 from winnow.errors import InputError, InvalidOption
 from winnow.spec import Method
 
 if TYPE_CHECKING:
+    from cli.local import Dataset
     from winnow.embedding import Matrix
+    from winnow.output import Output
     from winnow.scores import ScoreTable
 
 RUN_PREFIX = "run_"
@@ -43,6 +47,11 @@ def select(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         ),
     ] = None,
     output: options.Output = None,
+    output_format: options.OutputFormat = None,
+    from_name: options.FromName = None,
+    to_name: options.ToName = None,
+    question_id: options.QuestionId = None,
+    escape: options.Escape = None,
     ratio: options.Ratio = None,
     count: options.Count = None,
     strategy: options.Strategy = None,
@@ -66,6 +75,8 @@ def select(  # noqa: PLR0913, PLR0917 - each is an option of the command line
       winnow select scores.jsonl --data data.jsonl --ratio 0.2 -o subset.jsonl
       winnow select run_... --ratio 0.2 -o subset.jsonl --url http://127.0.0.1:8000
     """
+    from cli.subset import form_of
+
     if output is None:
         raise InvalidOption("Name the file of the subset with -o SUBSET.", param="output")
     chosen: dict[str, Any] = {
@@ -82,33 +93,40 @@ def select(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         "quota": quota,
         "pool_ratio": pool_ratio,
     }
+    form = form_of(
+        output,
+        output_format,
+        include_scores=include_scores,
+        escape=escape,
+        from_name=from_name,
+        to_name=to_name,
+        question_id=question_id,
+    )
     if source.startswith(RUN_PREFIX) and not Path(source).exists():
         _check(chosen)
-        asked = options.given(**chosen) | ({"include": "scores"} if include_scores else {})
-        _download(source, output, asked, url=url, api_key=api_key)
+        _download(source, output, options.given(**chosen), form, url=url, api_key=api_key)
     else:
         _select_locally(
             Path(source),
             data,
             output,
+            form,
             method=method,
             embeddings=embeddings,
             chosen=chosen,
-            include_scores=include_scores,
             input_format=input_format,
         )
 
 
 def _download(
-    run: str, output: Path, asked: dict[str, Any], *, url: str, api_key: str | None
+    run: str, output: Path, chosen: dict[str, Any], form: Output, *, url: str, api_key: str | None
 ) -> None:
     from winnow.client import Client
-    from winnow.records.render import SUBSET_FORMATS
 
-    subset_format: Any = format_of(output, SUBSET_FORMATS, param="--output")
+    asked: Any = chosen | form.as_query()
     check_writable(output, inputs=(), param="--output")
     with Client(url, api_key) as client, replacing(output) as file:
-        for chunk in client.subset(**asked, run=run, format=subset_format):
+        for chunk in client.subset(**asked, run=run):
             file.write(chunk)
     print(f"kept rows of {run} in {output}", file=sys.stderr)
 
@@ -117,33 +135,69 @@ def _select_locally(
     scores: Path,
     data: Path | None,
     output: Path,
+    form: Output,
     *,
     method: Method | None,
     embeddings: Path | None,
     chosen: dict[str, Any],
-    include_scores: bool,
     input_format: str,
 ) -> None:
-    from cli import local, report
-    from cli.environment import read_settings
+    from cli import report
     from cli.subset import subset_request, write_subset
+    from winnow.output import Origin
     from winnow.scores import read_scores
 
+    data = require_data(data)
+    _check(chosen)
+    if chosen["strategy"] == "facility_location" and embeddings is None:
+        raise InvalidOption(
+            "A scores file has no embeddings, which --strategy facility_location compares: name theirs with "
+            "--embeddings FILE.npy, which `winnow score --embeddings true --save-embeddings FILE.npy` writes.",
+            param="embeddings",
+        )
+    table = read_scores(scores)
+    request = subset_request(
+        output,
+        form,
+        inputs=(scores, data),
+        method=method or method_of(table, chosen["strategy"], chosen["order"]),
+        **chosen,
+    )
+    points = None if embeddings is None else _read_points(embeddings, len(table))
+    with scored_dataset(data, table, scores=scores, input_format=input_format) as dataset:
+        origin = Origin(
+            method=request.selection.method, dataset=data.stem, run=None, version=scores.stem
+        )
+        kept = write_subset(request, dataset.blocks, table, points=points, origin=origin)
+        report.say_subset(request, kept)
+
+
+def require_data(data: Path | None) -> Path:
+    """The dataset that a scores file belongs to.
+
+    Raises:
+        InvalidOption: it was not named.
+    """
     if data is None:
         raise InvalidOption(
             "Scores do not hold the records: name the dataset they belong to with --data FILE.",
             param="data",
         )
-    _check(chosen)
-    table = read_scores(scores)
-    request = subset_request(
-        output,
-        inputs=(scores, data),
-        include_scores=include_scores,
-        method=method or _method(table, chosen["strategy"], chosen["order"]),
-        **chosen,
-    )
-    points = None if embeddings is None else _read_points(embeddings, len(table))
+    return data
+
+
+@contextmanager
+def scored_dataset(
+    data: Path, table: ScoreTable, *, scores: Path, input_format: str
+) -> Iterator[Dataset]:
+    """The rows that a scores file belongs to, in their stored form.
+
+    Raises:
+        InvalidOption: it has another number of rows than the scores.
+    """
+    from cli import local
+    from cli.environment import read_settings
+
     limit = read_settings().max_record_bytes
     with local.stored(data, given=input_format, max_record_bytes=limit) as dataset:
         if dataset.rows_read != len(table):
@@ -152,7 +206,7 @@ def _select_locally(
                 "it is not the dataset that was scored.",
                 param="data",
             )
-        report.say_subset(request, write_subset(request, dataset.blocks, table, points=points))
+        yield dataset
 
 
 def _check(chosen: dict[str, Any]) -> None:
@@ -169,7 +223,7 @@ def _check(chosen: dict[str, Any]) -> None:
         Selection.make(**chosen)
 
 
-def _method(table: ScoreTable, strategy: str | None, order: str | None) -> Method:
+def method_of(table: ScoreTable, strategy: str | None, order: str | None) -> Method:
     """What a scores file measures, as far as it shows: only IFD has a loss of the answer alone.
 
     Raises:

@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cli.output import check_writable, format_of, replacing
+from cli.output import STDOUT, check_writable, format_of, replacing
 from winnow.embedding import Matrix
+from winnow.output import Origin, Output, render_output
 from winnow.records.blocks import BlockReader
-from winnow.records.render import SUBSET_FORMATS, render
-from winnow.scores import ScoreTable, score_members
+from winnow.records.render import SUBSET_FORMATS
+from winnow.scores import ScoreTable
 from winnow.selection.ratio import Selected, Selection, select
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubsetRequest:
-    """A checked request: which rows, into which file, in which format."""
+    """A checked request: which rows, into which file, in which form."""
 
     path: Path
-    format: str
+    form: Output
     selection: Selection
-    include_scores: bool
+
+
+def form_of(path: Path, output_format: str | None, **options: Any) -> Output:
+    """The form of a subset: what `--output-format` says, else the suffix of its file.
+
+    Raises:
+        InvalidOption: the suffix belongs to another form, or an option does.
+    """
+    if output_format is None:
+        suffix_says = format_of(path, SUBSET_FORMATS, param="--output")
+        return Output(format=suffix_says, **options)
+    form = Output(format=output_format, **options)
+    if path != STDOUT:
+        format_of(path, (form.suffix,), param="--output")
+    return form
 
 
 def subset_request(
-    output: Path, *, inputs: tuple[Path, ...], include_scores: bool, **selection: Any
+    path: Path, form: Output, *, inputs: tuple[Path, ...], **selection: Any
 ) -> SubsetRequest:
     """Check the options of a subset before any work is done.
 
     Raises:
         InvalidOption: names the option, and what it may be.
     """
-    subset_format = format_of(output, SUBSET_FORMATS, param="--output")
-    check_writable(output, inputs=inputs, param="--output")
-    return SubsetRequest(
-        path=output,
-        format=subset_format,
-        selection=Selection.make(**selection),
-        include_scores=include_scores,
-    )
+    check_writable(path, inputs=inputs, param="--output")
+    return SubsetRequest(path=path, form=form, selection=Selection.make(**selection))
 
 
 def write_subset(
-    request: SubsetRequest, blocks: BlockReader, scores: ScoreTable, *, points: Matrix | None
+    request: SubsetRequest,
+    blocks: BlockReader,
+    scores: ScoreTable,
+    *,
+    points: Matrix | None,
+    origin: Origin,
 ) -> Selected:
     """Select rows and write their records; the file is there whole or not at all.
 
@@ -57,8 +70,7 @@ def write_subset(
         sources=blocks.sources,
         points=None if points is None else lambda: points,
     )
-    members = partial(score_members, scores) if request.include_scores else None
+    chunks = render_output(blocks, selected.rows, output=request.form, scores=scores, origin=origin)
     with replacing(request.path) as file:
-        for chunk in render(blocks, selected.rows, format=request.format, scores=members):
-            file.write(chunk)
+        file.writelines(chunks)
     return selected

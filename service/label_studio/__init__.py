@@ -1,1 +1,1 @@
-"""The room for the machine-learning backend that Label Studio connects to. Nothing is served from here yet."""
+"""Label Studio's side of Winnow: an ML backend for every run and every model, and the webhook for annotations."""

@@ -13,7 +13,13 @@ NOWHERE = ("--url", "http://127.0.0.1:9")
 
 @pytest.mark.parametrize(
     "arguments",
-    [("list",), ("show", "traj_a"), ("cancel", "traj_a"), ("losses", "traj_a", "-o", "l.csv")],
+    [
+        ("list",),
+        ("show", "traj_a"),
+        ("cancel", "traj_a"),
+        ("delete", "traj_a"),
+        ("losses", "traj_a", "-o", "l.csv"),
+    ],
 )
 def test_without_a_service_it_says_how_to_start_one(
     winnow: Callable[..., Result], arguments: tuple[str, ...]

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import cli
+from cli.trajectory import shared_cores
 from tests.cli.conftest import RECORDS, TINY, Result
 from winnow.scores import read_scores
+from winnow.spec import RunSpec
 
 ROWS = len(RECORDS) + 1
 
@@ -95,7 +97,9 @@ def test_saved_embeddings_are_what_facility_location_compares(
         *("select", folder / "s2l.jsonl", "--data", folder / "data.jsonl", "--count", "5"),
         *("--strategy", "facility_location", "--method", "s2l", "-o", "kept.jsonl"),
     )
-    assert "has no embeddings" in winnow(*asked).error_lines[0]
+    refused = winnow(*asked).error_lines[0]
+    assert "--embeddings FILE.npy" in refused
+    assert "--save-embeddings" in refused
     assert winnow(*asked, "--embeddings", folder / "points.npy").code == 0
     assert len(records(Path("kept.jsonl"))) == 5
     wrong = winnow(*asked, "--embeddings", folder / "data.jsonl")
@@ -127,6 +131,22 @@ def test_kept_weights_are_checkpoints_for_the_other_method(
     assert set(table.labels("cluster").tolist()) == {-1, 0, 1}
     assert len(records(Path("subset.jsonl"))) == 4
     assert "unlearned" in done.err
+
+
+def test_epochs_that_kept_weights_tell_are_not_contradicted(
+    folder: Path, winnow: Callable[..., Result]
+) -> None:
+    asked = ("score", folder / "data.jsonl", "--model", TINY, "--method", "s2l", "--dry-run")
+    refused = winnow(*asked, "--checkpoints", folder / "kept", "--epochs", "3")
+    assert (refused.code, "so n_epochs is not 3" in refused.error_lines[0]) == (2, True)
+
+
+def test_cores_are_shared_out_while_the_proxy_is_trained(folder: Path) -> None:
+    trained = RunSpec.make(method="s2l")
+    shared = [shared_cores(trained, cores) for cores in (1, 2, 3, 8)]
+    assert shared == [(1, 1), (1, 1), (2, 1), (4, 4)]
+    own = RunSpec.make(method="s2l", checkpoints=str(folder / "kept"))
+    assert shared_cores(own, 8) == (0, 8)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,11 @@ def test_a_model_for_itself_is_refused(winnow: Callable[..., Result], many: Path
     assert (done.code, "two models" in done.error_lines[0]) == (2, True)
 
 
+def test_a_sample_beyond_the_limit_is_refused(winnow: Callable[..., Result], many: Path) -> None:
+    done = winnow("trust", many, "--proxy", TINY, "--target", OTHER, "--sample", "2001")
+    assert (done.code, "from 50 to 2,000 rows" in done.error_lines[0]) == (2, True)
+
+
 def test_data_without_a_usable_row_are_refused(
     winnow: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -3,16 +3,20 @@
 - A lone surrogate as an escape is parsed; U+FFFD replaces it where a turn is made of it.
 - An integer of any length is parsed: exact where it is an `id`, and as written in the record.
 - Of duplicate keys the last is scored; the record keeps all.
-- NaN, Infinity, bytes that are not UTF-8 and nesting beyond Python's limit are malformed.
+- NaN, Infinity, bytes that are not UTF-8 and nesting of more than `MAX_DEPTH` levels are malformed.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import orjson
+
+MAX_DEPTH = 200
+"""Levels of objects and lists in a record. Writers of JSON end at 254, in the middle of a file that they have begun."""
 
 _MAX_DIGITS = 4300  # Python refuses to convert longer decimal strings, for the time that takes
 
@@ -37,14 +41,17 @@ def parse_json(text: bytes) -> object:
     """Parse one JSON text.
 
     Raises:
-        MalformedJson: it is not JSON.
+        MalformedJson: it is not JSON, or nested too deeply.
     """
     try:
         value: object = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return _parse_slowly(text)
-    if isinstance(value, dict) and isinstance(value.get("id"), float):
-        return _parse_slowly(text)  # orjson rounds long integers; an id must stay exact
+        value = _parse_slowly(text)
+    else:
+        if isinstance(value, dict) and isinstance(value.get("id"), float):
+            value = _parse_slowly(text)  # orjson rounds long integers; an id must stay exact
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_deep(value):
+        raise _too_deep()
     return value
 
 
@@ -91,7 +98,26 @@ def _parse_slowly(text: bytes) -> object:
             f"not valid JSON at character {error.pos + 1} ({error.msg}); correct it or remove it"
         ) from error
     except RecursionError as error:
-        raise MalformedJson("it is nested too deeply; flatten it") from error
+        raise _too_deep() from error
+
+
+def _too_deep() -> MalformedJson:
+    return MalformedJson(f"it is nested more than {MAX_DEPTH} levels deep; flatten it")
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return False
+    return any(isinstance(item, dict | list) for item in level)
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _parse_int(digits: str) -> int | float:

@@ -7,7 +7,7 @@ order, then read line by line in the order that is wanted.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 import numpy as np
@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from winnow.records.blocks import BlockReader, Rows
 from winnow.records.example import BLOCK_ROWS
+
+_PIECE_BYTES = 1 << 16
 
 
 def is_ascending(rows: Rows) -> bool:
@@ -44,6 +46,20 @@ def data_bytes(array: pa.Array) -> bytes:
     first, last = int(offsets[array.offset]), int(offsets[array.offset + len(array)])
     found: bytes = array.buffers()[2][first:last].to_pybytes()
     return found
+
+
+def coalesce(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Fewer, larger pieces: a sparse subset takes a few rows from each block."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _PIECE_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 def _write_spool(reader: BlockReader, rows: Rows, spool: IO[bytes]) -> npt.NDArray[np.int64]:

@@ -8,12 +8,12 @@
 With scores, every record gets a last member `winnow` with what is known of its row (CSV: a column `winnow_NAME` for
 each). A member of that name that the record came with gives way.
 
-Not covered: choosing rows (`winnow.selection`), and formats of annotation tools.
+Not covered: choosing rows (`winnow.selection`), and formats of labelling platforms (`winnow.labelling`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal, assert_never, get_args
 
 import numpy as np
@@ -25,15 +25,14 @@ from winnow.errors import InvalidOption
 from winnow.records.blocks import BlockReader, Rows
 from winnow.records.example import Example
 from winnow.records.json_text import dump_as_written, parse_as_written
-from winnow.records.lines import data_bytes, read_lines
-from winnow.records.render_csv import render_csv
+from winnow.records.lines import coalesce, data_bytes, read_lines
+from winnow.records.render_csv import CsvEscape, render_csv
 from winnow.records.render_parquet import render_parquet
 from winnow.records.score_member import MEMBER, Scores
 
 SubsetFormat = Literal["jsonl", "json", "csv", "parquet"]
 SUBSET_FORMATS: tuple[str, ...] = get_args(SubsetFormat)
 
-_PIECE_BYTES = 1 << 16
 _QUOTED_MEMBER = orjson.dumps(MEMBER)
 
 
@@ -43,6 +42,7 @@ def render(
     *,
     format: str = "jsonl",  # noqa: A002  # the name that users know
     scores: Scores | None = None,
+    escape: CsvEscape | None = None,
 ) -> Iterator[bytes]:
     """Yield the records of `rows`, in the order given, as one file of `format`.
 
@@ -51,6 +51,7 @@ def render(
         rows: numbers of usable rows. Ascending rows stream; another order spools to a temporary file once.
         format: one of `SUBSET_FORMATS`. CSV and Parquet read the rows twice: columns first, then values.
         scores: for a batch of row numbers, a mapping of JSON values for each; None adds nothing.
+        escape: of CSV cells that look like formulas, see `render_csv`; None leaves every cell as it is.
 
     Raises:
         InvalidOption: no such format. It is raised at once, not when the first bytes are asked for.
@@ -60,11 +61,15 @@ def render(
             f"format must be one of {', '.join(SUBSET_FORMATS)}; got {format!r}.", param="format"
         )
     chosen: SubsetFormat = next(name for name in get_args(SubsetFormat) if name == format)
-    return _coalesce(_pieces(reader, np.asarray(rows, np.int64), chosen, scores))
+    return coalesce(_pieces(reader, np.asarray(rows, np.int64), chosen, scores, escape))
 
 
 def _pieces(
-    reader: BlockReader, rows: Rows, chosen: SubsetFormat, scores: Scores | None
+    reader: BlockReader,
+    rows: Rows,
+    chosen: SubsetFormat,
+    scores: Scores | None,
+    escape: CsvEscape | None,
 ) -> Iterator[bytes]:
     match chosen:
         case "jsonl":
@@ -72,7 +77,7 @@ def _pieces(
         case "json":
             return _json(reader, rows, scores)
         case "csv":
-            return render_csv(reader, rows, _column_rows(reader, rows), scores)
+            return render_csv(reader, rows, _column_rows(reader, rows), scores, escape)
         case "parquet":
             return render_parquet(reader, rows, _column_rows(reader, rows), scores)
         case _:
@@ -132,17 +137,3 @@ def _column_rows(reader: BlockReader, rows: Rows) -> Rows:
             if isinstance(outcome, Example):
                 return np.array([outcome.row])
     return rows
-
-
-def _coalesce(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Fewer, larger pieces: a sparse subset takes a few rows from each block."""
-    waiting: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        waiting.append(piece)
-        size += len(piece)
-        if size >= _PIECE_BYTES:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield b"".join(waiting)

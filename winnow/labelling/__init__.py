@@ -1,0 +1,1 @@
+"""Rows and what their scores mean, as labelling platforms take them: Label Studio's tasks, Argilla's records."""
