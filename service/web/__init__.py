@@ -1,1 +1,1 @@
-"""The room for the dashboard. Nothing is served from here yet."""
+"""The dashboard: one page over the public API, served as it is written, without a build step."""

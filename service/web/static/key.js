@@ -1,0 +1,31 @@
+// Asks for an API key when the server wants one. The key lives in this tab's session storage and nowhere else.
+
+import { setKey } from "./api.js";
+import { field, h } from "./dom.js";
+
+/** Show the dialog; resolves when a key was entered. It can't be dismissed: without a key there is nothing to see. */
+export function askForKey(sentence) {
+  return new Promise((resolve) => {
+    const input = h("input", {
+      type: "password", name: "key", required: true, autocomplete: "off", spellcheck: "false", placeholder: "winnow_sk_…",
+    });
+    const form = h(
+      "form",
+      { method: "dialog", onsubmit: enter },
+      h("h2", { id: "key-title" }, "API key"),
+      h("p", { role: "alert" }, sentence),
+      field("Key", input, "Made by `winnow keys create`. Kept until you close this tab."),
+      h("div.actions", h("button.primary", { type: "submit" }, "Use this key")),
+    );
+    const dialog = h("dialog.small", { "aria-labelledby": "key-title", oncancel: (event) => event.preventDefault() }, form);
+    function enter(event) {
+      event.preventDefault();
+      setKey(input.value.trim());
+      dialog.close();
+      dialog.remove();
+      resolve();
+    }
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
