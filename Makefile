@@ -4,13 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 VLLM_VENV ?= .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
+LABEL_STUDIO_VENV ?= .venv-label-studio
+ARGILLA_VENV ?= .venv-argilla
 DATA ?= ../shared/data
 
 # One thread per process: two torch processes of two threads each are many times slower than one after the other.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: venv venv-vllm demo test test-vllm check format serve bench bench-mini bench-scoring reproduce train-mini sample wheel clean
+.PHONY: venv venv-vllm venv-label-studio venv-argilla venv-web demo test test-vllm test-label-studio test-argilla test-web check format serve bench bench-label-studio bench-mini bench-scoring reproduce train-mini sample wheel clean
 
 venv: $(VENV)/.installed
 
@@ -27,8 +29,9 @@ demo: venv
 serve: venv
 	$(BIN)/winnow serve
 
+# Much of the suite waits for processes to start, to die and to be missed: two halves at once take little more than one.
 test: venv
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-vllm: venv-vllm
 	$(VLLM_BIN)/pytest tests/vllm
@@ -44,6 +47,38 @@ $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
 	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+# Label Studio runs apart, because it pins older packages than Winnow; the tests run here and talk to it over HTTP.
+test-label-studio: venv venv-label-studio
+	LABEL_STUDIO=$(LABEL_STUDIO_VENV)/bin/label-studio $(BIN)/pytest --timeout=600 tests/label_studio
+
+venv-label-studio: $(LABEL_STUDIO_VENV)/.installed
+
+$(LABEL_STUDIO_VENV)/.installed: constraints-label-studio.txt
+	$(PYTHON) -m venv $(LABEL_STUDIO_VENV)
+	$(LABEL_STUDIO_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-compile -r constraints-label-studio.txt
+	@touch $@
+
+# Argilla's server needs Elasticsearch, so its own checks of a request are what the exports must pass.
+test-argilla: venv venv-argilla
+	ARGILLA_PYTHON=$(ARGILLA_VENV)/bin/python $(BIN)/pytest tests/argilla
+
+venv-argilla: $(ARGILLA_VENV)/.installed
+
+$(ARGILLA_VENV)/.installed: constraints-argilla.txt
+	$(PYTHON) -m venv $(ARGILLA_VENV)
+	$(ARGILLA_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-compile -r constraints-argilla.txt
+	@touch $@
+
+# The browser is the system's Chromium, or the one that WINNOW_TEST_CHROMIUM names.
+test-web: venv-web
+	$(BIN)/pytest tests/web
+
+venv-web: $(VENV)/.installed-web
+
+$(VENV)/.installed-web: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[web-test]'
+	@touch $@
+
 check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -56,6 +91,9 @@ format: venv
 
 bench: venv
 	$(BIN)/python -m benchmarks.run
+
+bench-label-studio: venv venv-label-studio
+	LABEL_STUDIO=$(LABEL_STUDIO_VENV)/bin/label-studio $(BIN)/python -m benchmarks.label_studio
 
 # Each contestant takes all cores by itself; the one thread of the other targets is not meant for it.
 bench-scoring: venv
@@ -80,5 +118,5 @@ wheel: venv
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist winnow-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) $(LABEL_STUDIO_VENV) $(ARGILLA_VENV) build dist winnow-data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

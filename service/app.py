@@ -12,16 +12,21 @@ from service import errors, health, openapi
 from service.datasets import endpoints as datasets
 from service.files import endpoints as files
 from service.fine_tuning import endpoints as fine_tuning
+from service.label_studio import endpoints as label_studio
 from service.metrics import Metrics
 from service.models import endpoints as models
 from service.observe import RequestObserver
 from service.publisher import Publisher
 from service.resources import Resources
 from service.runs import endpoints as runs
+from service.runs import explore
 from service.score import endpoints as score
 from service.subsets import endpoints as subsets
 from service.trajectories import endpoints as trajectories
 from service.trust import endpoints as trust
+from service.web import endpoints as web
+from service.webhooks import endpoints as webhooks
+from service.webhooks import told
 from winnow import __version__
 from winnow.errors import ConfigurationError
 from winnow.settings import Settings
@@ -35,14 +40,18 @@ subset becomes a model: the `openai` package drives it."""
 ROUTERS = (
     score.router,
     runs.router,
+    explore.router,
     subsets.router,
     trajectories.router,
     trust.router,
     datasets.router,
     files.router,
     fine_tuning.router,
+    label_studio.router,
     models.router,
+    webhooks.router,
     health.router,
+    web.router,
 )
 
 
@@ -91,6 +100,7 @@ def create_app(settings: Settings, *, database: Database | None = None) -> FastA
         description=DESCRIPTION,
         lifespan=lifespan,
         responses=openapi.PROBLEM_RESPONSES,
+        webhooks=told.router,
     )
     app.add_middleware(RequestObserver, metrics=metrics)
     for router in ROUTERS:

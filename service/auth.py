@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from service.resources import Gateway
+from service.resources import Gateway, Resources
 from winnow.errors import NotAuthenticated
 from winnow.store.keys import authenticate
 
@@ -27,12 +27,21 @@ def _owner(
     gateway: Gateway,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> str:
+    return owner_of(gateway, None if credentials is None else credentials.credentials)
+
+
+def owner_of(gateway: Resources, key: str | None) -> str:
+    """The owner that a key acts for; embedded, no key is needed.
+
+    Raises:
+        NotAuthenticated: there is none, or it is not known.
+    """
     if gateway.settings.embedded:
         return LOCAL_OWNER
-    if credentials is None:
+    if key is None:
         raise NotAuthenticated
     with gateway.database.transaction() as connection:
-        owner = authenticate(connection, credentials.credentials)
+        owner = authenticate(connection, key)
     if owner is None:
         raise NotAuthenticated("This key is not known or was revoked. Send another one.")
     return owner

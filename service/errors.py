@@ -31,6 +31,8 @@ STATUS: dict[type[errors.WinnowError], HTTPStatus] = {
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
+    # Label Studio keeps nothing of a 503, and so asks for the same tasks again.
+    errors.PredictionsNotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.NotAuthenticated: HTTPStatus.UNAUTHORIZED,
     errors.ModelError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }

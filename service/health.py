@@ -32,19 +32,6 @@ class Readiness(BaseModel):
     checks: dict[str, str]
 
 
-@router.get("/", include_in_schema=False)
-def root() -> dict[str, str]:
-    """Where to go from here."""
-    return {
-        "name": "Winnow",
-        "version": __version__,
-        "docs": "/docs",
-        "openapi": "/openapi.json",
-        "score": "POST /score",
-        "subset": "/subsets?ratio=0.1",
-    }
-
-
 @router.get("/healthz", operation_id="live")
 def live() -> Health:
     """Whether the process answers."""

@@ -24,6 +24,7 @@ from service.openapi import FINE_TUNE_BODY, accepts
 from service.pages import After, Limit, List, LongLimit
 from service.proxies import check_allowed
 from service.resources import Gateway
+from service.webhooks.receiver import receiver
 from winnow.errors import InvalidOption
 from winnow.store import fine_tunes
 from winnow.store.events import list_latest_events
@@ -58,6 +59,7 @@ def create(
     spec = asked.spec()
     check_allowed(spec.model, gateway.settings)
     check_training_file(gateway, asked.training_file, owner=owner)
+    webhook_url = receiver(asked.winnow.webhook_url, gateway.settings)
 
     def start(connection: Connection) -> Created:
         job, wakeups = fine_tunes.create_fine_tune(
@@ -67,6 +69,7 @@ def create(
             training_file=asked.training_file,
             validation_file=asked.validation_file,
             metadata=asked.metadata,
+            webhook_url=webhook_url,
             settings=gateway.settings,
         )
         return Created(

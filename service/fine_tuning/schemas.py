@@ -11,6 +11,7 @@ from winnow.store.events import Event
 from winnow.store.fine_tunes import Checkpoint, FineTune, FineTuneStatus
 from winnow.store.values import ErrorInfo
 from winnow.training.spec import Adapter, Auto, FineTuneSpec, TrainingDtype, TrainingTemplate
+from winnow.webhooks.url import MAX_URL
 
 OWN_OPTIONS = (
     "adapter",
@@ -91,6 +92,11 @@ class OwnOptions(BaseModel):
     gradient_checkpointing: bool | None = Field(None, description="Less memory, more time.")
     processes: int | None = Field(None, description="Training processes on the worker's machine.")
     merge: bool | None = Field(None, description="Leave the model with its adapter merged too.")
+    webhook_url: str | None = Field(
+        None,
+        max_length=MAX_URL,
+        description="Who is told when the job is over: a signed POST, see `webhooks` in this document.",
+    )
 
 
 class CreateFineTune(BaseModel):
@@ -139,7 +145,7 @@ class CreateFineTune(BaseModel):
             seed=self.seed,
             suffix=self.suffix,
             **self._hyperparameters(),
-            **self.winnow.model_dump(),
+            **self.winnow.model_dump(include=set(OWN_OPTIONS)),
         )
 
     def _hyperparameters(self) -> dict[str, Any]:
@@ -176,6 +182,7 @@ class OwnView(BaseModel):
     total_steps: int | None
     started_at: int | None
     waits_for: str | None
+    webhook_url: str | None
     links: dict[str, str]
 
 
@@ -236,6 +243,7 @@ class FineTuneView(BaseModel):
                 total_steps=job.total_steps,
                 started_at=_whole(job.started_at),
                 waits_for=waits_for,
+                webhook_url=job.webhook_url,
                 links=_links(job),
             ),
         )
