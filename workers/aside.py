@@ -15,12 +15,17 @@ class Aside:
     """At most `size` tasks at a time, in daemon threads: a worker that ends waits for them only as long as it likes."""
 
     def __init__(self, size: int) -> None:
-        self._room = threading.BoundedSemaphore(size)
+        self._size = size
         self._threads: set[threading.Thread] = set()
+
+    @property
+    def full(self) -> bool:
+        """Whether `start` would refuse a task; asked by the one thread that starts them, it holds until it does."""
+        return len(self._threads) >= self._size
 
     def start(self, task: Callable[[], None]) -> bool:
         """Let `task` begin at once; False if there is no room, and it is not begun."""
-        if not self._room.acquire(blocking=False):
+        if self.full:
             return False
         thread = threading.Thread(target=self._run, args=(task,), name="aside", daemon=True)
         self._threads.add(thread)
@@ -38,4 +43,3 @@ class Aside:
             task()
         finally:
             self._threads.discard(threading.current_thread())
-            self._room.release()

@@ -18,6 +18,7 @@ from enum import Enum
 
 import psycopg
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from winnow.errors import (
     ConfigurationError,
@@ -32,8 +33,9 @@ from winnow.errors import (
 from winnow.store.values import ErrorInfo
 from workers.places import without_places
 
-DATABASE_AWAY = (OperationalError, InterfaceError, psycopg.OperationalError)
-"""What a lost, restarting or unreachable database raises, through SQLAlchemy or, in a COPY, the driver's own error."""
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError)
+"""What a lost, restarting or unreachable database raises, through SQLAlchemy or, in a COPY, the driver's own error; and
+a pool whose connections are all in use, which costs no unit an attempt either."""
 
 MAX_MESSAGE = 1000
 

@@ -25,7 +25,7 @@ from celery.exceptions import SecurityWarning
 
 from winnow.cores import available_cores
 from winnow.errors import ConfigurationError, DependencyMissing, InvalidOption
-from winnow.messages import QUEUE_SCORE, QUEUE_TRAIN, QUEUES, Offer, Publish
+from winnow.messages import QUEUE_IO, QUEUE_SCORE, QUEUE_TRAIN, QUEUES, Offer, Publish
 from winnow.proxy.engine import Engine
 from winnow.proxy.loading import check_engine, load_embedder, load_engine
 from winnow.settings import Settings
@@ -59,7 +59,8 @@ from workers.unit import Handler, UnitRunner
 from workers.webhooks import AT_ONCE, DeliverHandler
 
 POOL_SIZE = 2
-"""Connections of a worker: one that works or finishes, one for lease and heartbeat. More are opened when both wait."""
+"""Connections of a worker: one that works or finishes, one for lease and heartbeat. As many more are opened when both
+are in use; a worker that sends messages may need the same for each thread that does (`pool_size`)."""
 
 ASIDE_GRACE_S = 5.0
 """A worker that ends waits so long for answers of receivers; what has none by then is sent again by another worker."""
@@ -97,7 +98,7 @@ def run_worker(
     stopping = stop_on_signal()
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     with ExitStack() as stack:
-        database = Database(_required(settings.database_url), pool_size=POOL_SIZE)
+        database = Database(_required(settings.database_url), pool_size=pool_size(queues))
         stack.callback(database.dispose)
         engines = (
             make_engines(settings, database, num_threads) if load is None else EngineCache(load)
@@ -124,6 +125,14 @@ def run_worker(
         stack.enter_context(present(database, worker_id=worker_id, queues=names, offers=offers))
         log.info("worker starts", worker=worker_id, queues=names, threads=num_threads)
         return consume(app, names, worker_id)
+
+
+def pool_size(queues: Sequence[str]) -> int:
+    """Connections that a worker on these queues keeps; twice as many are opened when they are needed.
+
+    A thread that sends a message uses two: one for what it reads and writes, one for its lease.
+    """
+    return POOL_SIZE + AT_ONCE if QUEUE_IO in queues else POOL_SIZE
 
 
 def make_handlers(

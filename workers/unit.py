@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -25,13 +25,14 @@ from winnow.store.session import Connection, Database
 from winnow.store.work import Claim, claim, fail_attempt, put_off, release
 from workers.aside import Aside
 from workers.lease import STALL_S, Lease
-from workers.policy import DATABASE_AWAY, ReceiverBusy, ShuttingDown, Verdict, describe, judge
+from workers.policy import DATABASE_AWAY, ShuttingDown, Verdict, describe, judge
 
 PATIENCE_S = 20.0
 """How long a database that went away is waited for before finished work is given up."""
 
 RETRY_INTERVAL_S = 0.5
 PUT_OFF_S = 15.0
+"""The pause of what is put off is this at first."""
 
 ASIDE = frozenset({"deliver"})
 """Kinds of work that wait for somebody else, and so go on beside other work."""
@@ -81,7 +82,7 @@ class UnitRunner:
                     worker_id=self.worker_id,
                     lease_s=self.lease_s,
                     queues=self.queues,
-                    kinds=self.handlers.keys(),
+                    kinds=self._kinds(),
                 )
             )
         except DATABASE_AWAY:
@@ -92,8 +93,13 @@ class UnitRunner:
             return
         if self.aside is None or claimed.kind not in ASIDE:
             self._do(claimed)
-        elif not self.aside.start(partial(self._do, claimed)):
-            self._settle(claimed, ReceiverBusy("no thread is free"), _log_of(claimed))
+        else:
+            self.aside.start(partial(self._do, claimed))
+
+    def _kinds(self) -> Collection[str]:
+        """What can be begun now. The sweeper publishes again, ever more seldom, what has to wait for a thread."""
+        kinds = self.handlers.keys()
+        return kinds - ASIDE if self.aside is not None and self.aside.full else kinds
 
     def _do(self, claimed: Claim) -> None:
         self.publish(self._run_claimed(claimed))

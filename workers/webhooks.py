@@ -27,34 +27,39 @@ AT_ONCE = 8
 AT_ONCE_PER_RECEIVER = 4
 """So that one receiver that hangs does not hold up the messages to others."""
 
+AT_ONCE_PER_OWNER = 2
+"""So that an owner whose receivers all hang, each under a name of its own, does not hold up other owners."""
+
 GONE = 410
 
 
 class Receivers:
-    """Counts how many messages are on their way to each host."""
+    """Counts how many messages are on their way to each host, and of each owner."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._busy: Counter[str] = Counter()
+        self._busy: Counter[tuple[str, str]] = Counter()
 
     @contextmanager
-    def on_the_way(self, url: str) -> Iterator[None]:
+    def on_the_way(self, owner: str, url: str) -> Iterator[None]:
         """Count one more while the context lasts.
 
         Raises:
             ReceiverBusy: enough are on their way already.
         """
         host = urlsplit(url).netloc
+        limits = {("to", host): AT_ONCE_PER_RECEIVER, ("of", owner): AT_ONCE_PER_OWNER}
         with self._lock:
-            if self._busy[host] >= AT_ONCE_PER_RECEIVER:
-                raise ReceiverBusy(f"{AT_ONCE_PER_RECEIVER} messages are on their way to {host}")
-            self._busy[host] += 1
+            for whose, limit in limits.items():
+                if self._busy[whose] >= limit:
+                    raise ReceiverBusy(f"{limit} messages are on their way {' '.join(whose)}")
+            self._busy.update(limits.keys())
         try:
             yield
         finally:
             with self._lock:
-                self._busy[host] -= 1
-                self._busy += Counter()  # forgets hosts with nothing on its way
+                self._busy.subtract(limits.keys())
+                self._busy += Counter()  # forgets whose count is 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +74,7 @@ class DeliverHandler:
         """Make one attempt.
 
         Raises:
-            ReceiverBusy: other messages are on their way there.
+            ReceiverBusy: other messages are on their way there, or of this owner.
         """
         with self.database.transaction() as connection:
             message = load_outgoing(connection, claimed.subject)
@@ -93,7 +98,7 @@ class DeliverHandler:
     def _send(self, message: Outgoing) -> Answer:
         if message.disabled:
             return Answer.none("endpoint_disabled", "Enable the endpoint and replay the delivery.")
-        with self.receivers.on_the_way(message.url):
+        with self.receivers.on_the_way(message.owner, message.url):
             return send(
                 message.url,
                 message.id,

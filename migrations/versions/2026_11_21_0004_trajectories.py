@@ -1,9 +1,9 @@
 """Trajectories and their checkpoints, clusters of scored rows, and selections that take work.
 
-Gateways and sweepers of the earlier version may run beside it: they know neither the tables nor the columns, which may
-be null or have a default, and let a run in `training` be. Its workers may not, once new code has made such a run: they
-claim units of evaluation and of selection, which they cannot do, and use up their attempts. Stop them before the first
-new gateway starts (docs/scaling.md); what they gave up the new sweeper ends with a reason.
+Gateways and sweepers of the earlier version may run beside it: they know neither the tables nor the columns, all of
+which may be null, and let a run in `training` be. Its workers may not, once new code has made such a run: they claim
+units of evaluation and of selection, which they cannot do, and use up their attempts. Stop them before the first new
+gateway starts (docs/scaling.md); what they gave up the new sweeper ends with a reason.
 """
 
 from __future__ import annotations
@@ -47,9 +47,6 @@ def upgrade() -> None:
         ondelete="SET NULL",
     )
     op.create_index("ix_run_trajectory", "run", ["trajectory_id"], unique=False)
-    op.add_column(
-        "run", sa.Column("is_sample", sa.Boolean(), server_default=sa.text("false"), nullable=False)
-    )
     _replace_run_status(_STATUS, _ACTIVE)
     op.add_column("score", sa.Column("cluster", sa.Integer(), nullable=True))
     op.add_column("score", sa.Column("cluster_in_source", sa.Integer(), nullable=True))
@@ -110,7 +107,6 @@ def downgrade() -> None:
     _replace_run_status(_STATUS_BEFORE, _ACTIVE_BEFORE)
     op.drop_index("ix_run_trajectory", table_name="run")
     op.drop_constraint(op.f("fk_run_trajectory_id"), "run", type_="foreignkey")
-    op.drop_column("run", "is_sample")
     op.drop_column("run", "checkpoints")
     op.drop_column("run", "trajectory_id")
     op.drop_table("selection")
@@ -224,7 +220,6 @@ def _create_selection() -> None:
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("request", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("status", sa.Text(), server_default=sa.text("'queued'"), nullable=False),
-        sa.Column("blob", sa.Text(), nullable=True),
         sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         _created_at(),

@@ -1,7 +1,15 @@
 """Webhooks: whom to tell, the messages and what became of them, and their secrets. One index a dataset at a time.
 
-Deploy-safe: old code knows neither the tables nor the columns, all of which may be null. It tells nobody, and leaves
-messages to new code.
+Gateways and sweepers of 0004 may run beside it: they know neither the tables nor the columns, which may be null or have
+a default, tell nobody, and leave messages to new code. Workers of 0004 may not: they claim any unit of their queues,
+cannot do a `deliver` or an `index`, and use up its attempts; of an `index` they then fail the dataset, which was ready.
+Stop all of them before the first new gateway starts (docs/scaling.md). Messages that they gave up the new sweeper ends.
+
+What it locks: nobody reads or writes `work` while three indexes are made over it, which is one scan each, about a
+second together for a million units (a billion rows scored). `run`, `fine_tune` and `selection` are locked after that,
+for the milliseconds that new tables, new columns without a scan and an empty index over the runs take. CONCURRENTLY
+would spare `work` that second, but not inside the one transaction in which `winnow.store.migrate` applies all
+migrations or none; and a second starter, which waits for the first with a snapshot open, would be waited for by it.
 """
 
 from __future__ import annotations
@@ -15,6 +23,7 @@ down_revision = "0004"
 branch_labels = None
 depends_on = None
 
+_SAMPLES = "is_sample AND deleted_at IS NULL"
 _OPEN = "state IN ('queued', 'running')"
 _OF_ONE = "delivery_id IS NOT NULL"
 _INDEXED = "kind = 'index' AND state IN ('queued', 'running')"
@@ -23,20 +32,7 @@ _INDEXED = "kind = 'index' AND state IN ('queued', 'running')"
 def upgrade() -> None:
     # Rather fail than queue behind a long transaction and block everyone else.
     op.execute("SET LOCAL lock_timeout = '5s'")
-    op.add_column("run", sa.Column("webhook_url", sa.Text(), nullable=True))
-    op.add_column("fine_tune", sa.Column("webhook_url", sa.Text(), nullable=True))
-    _create_secret()
-    _create_endpoint()
-    _create_delivery()
     op.add_column("work", sa.Column("delivery_id", sa.Text(), nullable=True))
-    op.create_foreign_key(
-        op.f("fk_work_delivery_id"),
-        "work",
-        "webhook_delivery",
-        ["delivery_id"],
-        ["id"],
-        ondelete="CASCADE",
-    )
     op.create_index(
         "uq_work_deliver", "work", ["delivery_id"], unique=True, postgresql_where=sa.text(_OPEN)
     )
@@ -44,6 +40,27 @@ def upgrade() -> None:
     op.create_index(
         "uq_work_index", "work", ["dataset_id"], unique=True, postgresql_where=sa.text(_INDEXED)
     )
+    _create_secret()
+    _create_endpoint()
+    op.add_column("selection", sa.Column("blob", sa.Text(), nullable=True))
+    op.add_column("fine_tune", sa.Column("webhook_url", sa.Text(), nullable=True))
+    op.add_column("run", sa.Column("webhook_url", sa.Text(), nullable=True))
+    op.add_column(
+        "run", sa.Column("is_sample", sa.Boolean(), server_default=sa.text("false"), nullable=False)
+    )
+    op.create_index("ix_run_sample", "run", ["finished_at"], postgresql_where=sa.text(_SAMPLES))
+    _create_delivery()
+    op.create_foreign_key(
+        op.f("fk_work_delivery_id"),
+        "work",
+        "webhook_delivery",
+        ["delivery_id"],
+        ["id"],
+        ondelete="CASCADE",
+        postgresql_not_valid=True,
+    )
+    # No unit has a delivery yet, and ix_work_delivery, which is empty, says so.
+    op.execute("ALTER TABLE work VALIDATE CONSTRAINT fk_work_delivery_id")
 
 
 def downgrade() -> None:
@@ -58,8 +75,11 @@ def downgrade() -> None:
     op.drop_table("webhook_delivery")
     op.drop_table("webhook_endpoint")
     op.drop_table("webhook_secret")
-    op.drop_column("fine_tune", "webhook_url")
+    op.drop_index("ix_run_sample", table_name="run", postgresql_where=sa.text(_SAMPLES))
+    op.drop_column("run", "is_sample")
     op.drop_column("run", "webhook_url")
+    op.drop_column("fine_tune", "webhook_url")
+    op.drop_column("selection", "blob")
 
 
 def _create_secret() -> None:

@@ -236,3 +236,32 @@ def test_a_dry_run_uses_no_cache_and_says_so(story: Story) -> None:
     assert (dry.spec.cache, dry.cache_snapshot) == (False, None)
     assert real.spec.cache
     assert real.cache_snapshot is not None
+
+
+def test_a_sample_goes_a_month_after_its_end_and_its_dataset_with_the_last(story: Story) -> None:
+    dataset, (reading,) = story.post(kept=False)
+    first, _ = story.start(dataset, is_sample=True)
+    second, _ = story.start(dataset, is_sample=True)
+    story.ingest(story.take(reading))
+    for run in (first, second):
+        story.do(runs.cancel_run, owner=OWNER, run_id=run.id)
+    let_an_hour_pass(story, first, second)
+    assert purge(story) == []
+    month = clock() - seconds(dry_runs.KEEP_SAMPLES_S + 1)
+    story.set_run(first, finished_at=month)
+    assert purge(story) == [first.id]
+    assert purge(story) == []
+    story.set_run(second, finished_at=month)
+    assert purge(story) == [second.id]
+    assert purge(story) == [dataset.id]
+    assert [count(story, name) for name in ("run", "dataset")] == [0, 0]
+
+
+def test_a_dataset_that_others_use_outlives_its_samples(story: Story) -> None:
+    dataset = story.ready()
+    sample, _ = story.start(dataset, is_sample=True)
+    story.do(runs.cancel_run, owner=OWNER, run_id=sample.id)
+    story.set_run(sample, finished_at=clock() - seconds(dry_runs.KEEP_SAMPLES_S + 1))
+    assert purge(story) == [sample.id]
+    assert purge(story) == []
+    assert story.do(datasets.get_dataset, owner=OWNER, dataset_id=dataset.id).status == "ready"

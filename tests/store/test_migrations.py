@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, bindparam, create_engine, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from tests import servers
+from winnow.spec import RunSpec
 from winnow.store import migrate
+from winnow.store.runs import load_run
 from winnow.store.tables import metadata
 
 _DEFINITIONS = """
@@ -101,6 +104,24 @@ def test_data_from_before_trajectories_is_kept(empty_url: str) -> None:
     with _connected(empty_url) as conn:
         statuses = conn.scalars(text("SELECT status FROM run")).all()
     assert statuses == ["cancelled"]
+
+
+def test_a_database_that_was_brought_to_0004_earlier_goes_on(empty_url: str) -> None:
+    migrate.upgrade(empty_url, "0004")
+    with _connected(empty_url) as conn:
+        for statement in _BEFORE_TRAJECTORIES:
+            conn.execute(text(statement))
+        spec = bindparam("spec", RunSpec.make().as_dict(), JSONB)
+        conn.execute(text("UPDATE run SET spec = :spec").bindparams(spec))
+        conn.execute(
+            text("INSERT INTO selection (run_id, key, request) VALUES ('run_1', 'k', '{}')")
+        )
+        conn.commit()
+    migrate.upgrade(empty_url)
+    with _connected(empty_url) as conn:
+        run = load_run(conn, "run_1")
+        assert (run.id, run.is_sample, run.webhook_url) == ("run_1", False, None)
+        assert conn.scalars(text("SELECT blob FROM selection")).all() == [None]
 
 
 def test_four_starters_at_once_migrate_once(empty_url: str) -> None:

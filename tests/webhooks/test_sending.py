@@ -155,6 +155,48 @@ def test_the_seconds_that_the_receiver_asks_for_are_read(
     assert deliver(receiver.url).retry_after_s == expected_s
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Fri, 31 Dec 9999 23:59:59 -2300",
+        "Mon, 01 Jan 0001 00:00:00 +2300",
+        "Thu, 01 Jan 2026 00:00:00 +9999999999999",
+        "Thu, 01 Jan 99999999999999999999 00:00:00 GMT",
+    ],
+)
+def test_a_date_that_no_calendar_has_is_an_answer_all_the_same(
+    receiver: Receiver, value: str
+) -> None:
+    receiver.replies = [Reply(503, {"Retry-After": value}), Reply(204, {"Retry-After": value})]
+    failed, taken = deliver(receiver.url), deliver(receiver.url)
+    assert (failed.status_code, failed.error) == (503, None)
+    assert (taken.accepted, taken.error, taken.retry_after_s) == (True, None, None)
+
+
+def test_a_name_whose_look_up_hangs_is_given_up_after_the_time_limit(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+
+    def hang(*_: object, **__: object) -> list[Any]:
+        ended.wait(30)
+        return []
+
+    with monkeypatch.context() as slow:
+        slow.setattr(socket, "getaddrinfo", hang)
+        started = time.monotonic()
+        answer = deliver(receiver.url, timeout_s=0.3)
+        assert time.monotonic() - started < 10
+    ended.set()
+    assert (answer.status_code, answer.error) == (None, "timeout")
+
+
+def test_what_nobody_foresaw_is_an_answer_too() -> None:
+    answer = deliver("http://127.0.0.1:1/", secrets=("whsec_a",))
+    assert (answer.accepted, answer.error) == (False, "internal_error")
+    assert answer.detail
+
+
 @pytest.mark.parametrize(("hours", "expected_s"), [(2, 7200.0), (-2, 0.0), (48, 86400.0)])
 def test_so_is_a_date(receiver: Receiver, hours: int, expected_s: float) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(hours=hours), usegmt=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from winnow import errors
 from winnow.store.values import ErrorInfo
@@ -52,6 +53,7 @@ def test_a_lost_database_is_described_without_the_statement() -> None:
     for error in (
         OperationalError("SELECT secret", {}, Exception("gone")),
         psycopg.OperationalError("host 10.0.0.1 refused"),
+        PoolTimeout("QueuePool limit of size 2 overflow 2 reached"),
     ):
         assert describe(error).message == "The database did not answer."
 

@@ -17,7 +17,8 @@ from winnow.messages import Offer
 from winnow.settings import Settings
 from winnow.store.workers_registry import live_workers
 from workers.presence import present
-from workers.run import offered, queue_names, run_worker
+from workers.run import offered, pool_size, queue_names, run_worker
+from workers.webhooks import AT_ONCE
 
 
 def test_score_stands_for_every_model_in_both_number_formats() -> None:
@@ -75,6 +76,12 @@ def test_a_worker_uses_no_more_cores_than_it_may() -> None:
     )
     assert int(shown.stdout) == 1
     assert available_cores() <= (os.cpu_count() or 1)
+
+
+def test_every_thread_that_sends_has_connections_beside_the_work() -> None:
+    work_and_lease = thread_and_lease = 2
+    assert 2 * pool_size(["io", "score"]) >= work_and_lease + AT_ONCE * thread_and_lease
+    assert pool_size(["score"]) == 2
 
 
 def test_a_worker_is_listed_while_it_lives(house: House) -> None:

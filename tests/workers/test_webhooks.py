@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.webhooks.receiver import Receiver, Reply, receiving
 from tests.workers.fine_tuning import conversations, create_job, post_file
 from tests.workers.house import OWNER, House, alpaca
+from winnow.errors import Conflict
 from winnow.settings import Settings
 from winnow.store import webhook_secrets, webhooks
 from winnow.store.fine_tunes import cancel_fine_tune
@@ -20,7 +22,12 @@ from winnow.webhooks.addresses import LOOPBACK
 from workers.aside import Aside
 from workers.policy import ReceiverBusy
 from workers.sweep import sweep_once
-from workers.webhooks import AT_ONCE_PER_RECEIVER, Receivers
+from workers.webhooks import (
+    AT_ONCE_PER_OWNER,
+    AT_ONCE_PER_RECEIVER,
+    DeliverHandler,
+    Receivers,
+)
 
 RETRIES_S = (0.1, 0.1)
 
@@ -180,7 +187,7 @@ def test_a_receiver_that_takes_nothing_is_disabled_until_it_is_enabled(
     assert disabled.disabled_reason == "failing"
     with (
         house.database.transaction() as connection,
-        pytest.raises(webhooks.Conflict, match="disabled"),
+        pytest.raises(Conflict, match="disabled"),
     ):
         webhooks.replay(connection, owner=OWNER, delivery_id=failed.id)
     with house.database.transaction() as connection:
@@ -268,6 +275,8 @@ def test_a_slow_receiver_holds_up_no_other_work(house: House, receiver: Receiver
     assert house.run(other).status == "completed"
     assert delivery(house, slow).attempts == (), "it is still waited for"
     waiting = delivery(house, other)
+    (unit,) = house.rows("SELECT worker_id FROM work WHERE subject = :id", id=waiting.id)
+    assert unit["worker_id"] is None, "nobody claims it"
     assert (waiting.status, waiting.attempts) == ("pending", ()), "no thread was free"
     assert waiting.next_attempt_at is not None
     receiver.ended.set()
@@ -278,13 +287,92 @@ def test_a_slow_receiver_holds_up_no_other_work(house: House, receiver: Receiver
 
 def test_one_receiver_has_a_share_of_the_threads_and_no_more() -> None:
     receivers = Receivers()
-    busy = [receivers.on_the_way("https://a.example/1") for _ in range(AT_ONCE_PER_RECEIVER)]
+    owners = [f"owner {number}" for number in range(AT_ONCE_PER_RECEIVER)]
+    busy = [receivers.on_the_way(owner, "https://a.example/1") for owner in owners]
     for each in busy:
         each.__enter__()
-    with pytest.raises(ReceiverBusy), receivers.on_the_way("https://a.example/2"):
+    with pytest.raises(ReceiverBusy), receivers.on_the_way("ann", "https://a.example/2"):
         pass
-    with receivers.on_the_way("https://b.example/"):
+    with receivers.on_the_way("ann", "https://b.example/"):
         pass
     busy[0].__exit__(None, None, None)
-    with receivers.on_the_way("https://a.example/2"):
+    with receivers.on_the_way("ann", "https://a.example/2"):
         pass
+
+
+def test_so_has_one_owner_however_many_receivers_hang() -> None:
+    receivers = Receivers()
+    hosts = [f"https://host{number}.example/" for number in range(AT_ONCE_PER_OWNER)]
+    busy = [receivers.on_the_way("bob", url) for url in hosts]
+    for each in busy:
+        each.__enter__()
+    with pytest.raises(ReceiverBusy), receivers.on_the_way("bob", "https://another.example/"):
+        pass
+    with receivers.on_the_way("ann", "https://host0.example/"):
+        pass
+    busy[0].__exit__(None, None, None)
+    with receivers.on_the_way("bob", "https://another.example/"):
+        pass
+
+
+def test_what_waits_its_turn_asks_ever_more_seldom(house: House, receiver: Receiver) -> None:
+    receiver.replies = [Reply(500), Reply(204)]
+    run_id = completed(house, receiver.url)
+    handler = DeliverHandler(settings=house.settings, database=house.database)
+    runner = house.runner({"deliver": handler})
+    (unit,) = house.rows("SELECT id FROM work WHERE kind = 'deliver'")
+    pauses_s = []
+    with ExitStack() as others:
+        for _ in range(AT_ONCE_PER_OWNER):
+            others.enter_context(handler.receivers.on_the_way(OWNER, receiver.url))
+        for minutes in (0, 10, 1000):
+            house.execute(
+                "UPDATE work SET available_at = now(), "
+                "created_at = now() - make_interval(mins => :minutes)",
+                minutes=minutes,
+            )
+            runner.run(unit["id"])
+            due = delivery(house, run_id).next_attempt_at
+            assert due is not None
+            pauses_s.append(due - time.time())
+    assert pauses_s == pytest.approx([15, 200, 300], abs=10)
+    house.execute("UPDATE work SET available_at = now() WHERE kind = 'deliver'")
+    runner.run(unit["id"])
+    told = delivery(house, run_id)
+    assert (told.status, len(told.attempts)) == ("delivered", 2), "waiting is no attempt"
+
+
+def test_what_a_worker_of_an_earlier_version_gave_up_is_ended_and_can_be_sent_again(
+    house: House, receiver: Receiver
+) -> None:
+    receiver.replies = [Reply(500), Reply(204)]
+    run_id = completed(house, receiver.url)
+    house.execute(
+        "UPDATE work SET state = 'failed', attempt = max_attempts, finished_at = now() "
+        "WHERE kind = 'deliver'"
+    )
+    assert delivery(house, run_id).status == "pending"
+    sweep(house)
+    given_up = delivery(house, run_id)
+    assert (given_up.status, given_up.attempts[-1].error) == ("failed", "worker_lost")
+    sweep(house)
+    assert delivery(house, run_id) == given_up
+    replay(house, given_up.id)
+    assert delivery(house, run_id).status == "delivered"
+
+
+@pytest.mark.parametrize(("reply", "left"), [(Reply(204), 0), (Reply(410), 1)])
+def test_a_receiver_without_messages_is_forgotten_unless_it_is_disabled(
+    house: House, receiver: Receiver, reply: Reply, left: int
+) -> None:
+    receiver.replies = [reply]
+    completed(house, receiver.url)
+    house.execute(
+        "UPDATE webhook_endpoint SET created_at = created_at - interval '31 days', "
+        "delivered_at = delivered_at - interval '31 days'"
+    )
+    sweep(house)
+    assert house.count("webhook_endpoint") == 1, "it has a message"
+    house.execute("UPDATE webhook_delivery SET finished_at = now() - interval '31 days'")
+    sweep(house)
+    assert house.count("webhook_endpoint") == left

@@ -77,7 +77,8 @@ def create_dataset(  # the facts of an upload
 
     If the owner has a dataset of the same bytes and format, that one is returned, with another id: the caller then
     deletes the upload of its own. One that failed for a reason that is not in its bytes is read again. Unless
-    `kept`, it is removed when the dry runs that asked for it are over, if nothing else has asked for it.
+    `kept`, it is removed when the dry runs that asked for it are over and the samples deleted, if nothing else has
+    asked for it.
     """
     made = conn.execute(
         insert(dataset)
@@ -197,7 +198,7 @@ def delete_dataset(conn: Connection, *, owner: str, dataset_id: str) -> list[Wak
 
 
 def keep_dataset(conn: Connection, dataset_id: str) -> None:
-    """Let a dataset outlive the dry runs that it was uploaded for."""
+    """Let a dataset outlive the dry runs and samples that it was stored for."""
     uploaded = (dataset.c.id == dataset_id) & ~dataset.c.kept
     conn.execute(update(dataset).where(uploaded).values(kept=True))
 

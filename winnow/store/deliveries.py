@@ -26,6 +26,7 @@ class Outgoing:
     """A message as it is to be sent; `disabled`: not at all."""
 
     id: str
+    owner: str
     url: str
     body: str
     secrets: tuple[str, ...]
@@ -38,6 +39,7 @@ def load_outgoing(conn: Connection, delivery_id: str) -> Outgoing:
     row = conn.execute(select(webhook_delivery).where(mine)).one()
     return Outgoing(
         id=row.id,
+        owner=row.owner,
         url=row.url,
         body=row.body,
         secrets=signing_secrets(conn, row.owner),

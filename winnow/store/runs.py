@@ -135,8 +135,8 @@ def create_run(  # noqa: PLR0913 - one parameter an option
 
     Scoring begins at once if the dataset is ready, and after its ingest otherwise. On a dataset that failed the run
     fails with the same reason. A dry run ends with an estimate instead of scores. It uses no cache, nor does a run that
-    needs a trajectory. `is_sample`: it scores a few rows on the side. `checkpoints` are those of the folder
-    `spec.trajectory.checkpoints`, if there is one, in the order of their steps.
+    needs a trajectory. `is_sample`: it scores a few rows on the side, and goes a month after its end. `checkpoints` are
+    those of the folder `spec.trajectory.checkpoints`, if there is one, in the order of their steps.
 
     Raises:
         NotFound: the owner has no such dataset.
@@ -146,7 +146,7 @@ def create_run(  # noqa: PLR0913 - one parameter an option
     """
     data = lock_dataset(conn, owner=owner, dataset_id=dataset_id)
     check_clusters(spec, data.rows_read or 0)
-    if not dry_run:
+    if not dry_run and not is_sample:
         keep_dataset(conn, dataset_id)
     spec = replace(spec, cache=spec.cache and not dry_run and spec.trajectory is None)
     named = spec.trajectory is not None and spec.trajectory.checkpoints is not None
@@ -203,11 +203,14 @@ def list_runs(  # one parameter a filter
     limit: int = 20,
     dataset_id: str | None = None,
     status: RunStatus | None = None,
+    dry_runs: bool = True,
 ) -> Page[Run]:
-    """The owner's runs, the newest first, beginning after the one with the id `after`."""
+    """The owner's runs, the newest first, beginning after the one with the id `after`; `dry_runs`: those too."""
     statement = _newest_first(owner, dataset_id)
     if status is not None:
         statement = statement.where(run.c.status == status)
+    if not dry_runs:
+        statement = statement.where(~run.c.dry_run)
     if after is not None:
         last = conn.execute(_query(owner).where(run.c.id == after)).one_or_none()
         if last is None:

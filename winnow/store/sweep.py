@@ -30,13 +30,13 @@ from winnow.messages import Wakeup
 from winnow.settings import Settings
 from winnow.store import fine_tune_progress, progress, trajectory_progress, units
 from winnow.store.clock import clock, seconds
-from winnow.store.dry_runs import drop_records, drop_uploads
+from winnow.store.dry_runs import drop_records, drop_samples, drop_uploads
 from winnow.store.span_losses import forget_losses
 from winnow.store.subjects import fail_subject, stopped, tell_retry
 from winnow.store.tables import fine_tune, idempotency_key, run, trajectory, work, worker
 from winnow.store.trajectory_sweep import HEALING, heal_selections
 from winnow.store.values import ErrorInfo, Swept
-from winnow.store.webhooks import forget_deliveries
+from winnow.store.webhooks import forget_deliveries, give_up_deliveries
 from winnow.store.workers_registry import LIVE_WITHIN_S
 
 REPUBLISH_CAP_S = 300.0
@@ -155,7 +155,8 @@ def _republish_lost(conn: Connection, after_s: float) -> list[Wakeup]:
     lost = and_(
         work.c.state == "queued",
         silent_s > after_s,
-        or_(silent_s > patience_s, _idle_worker()),
+        # A message to a receiver waits for a thread, not for the worker.
+        or_(silent_s > patience_s, and_(work.c.kind != "deliver", _idle_worker())),
     )
     return units.mark_published(conn, work.c.id.in_(_locked(lost)), publishes=work.c.publishes + 1)
 
@@ -296,10 +297,12 @@ STEPS: Sequence[tuple[str, Step]] = (
     ("finalised", _told(_finalise_complete)),
     ("restarted", _told(_restart_idle)),
     *(("healed", _counted(heal)) for heal in HEALING),
+    ("healed", _counted(give_up_deliveries)),
     ("selecting", _told(heal_selections)),
     ("forgotten", _counted(_forget_old)),
     ("forgotten", _forget_losses),
     ("dropped", _told(drop_uploads)),
     ("dropped", _told(drop_records)),
+    ("dropped", _told(drop_samples)),
 )
 """What is healed, in this order, each in a transaction of its own; the names are for those who count."""

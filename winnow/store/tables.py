@@ -76,7 +76,7 @@ dataset = Table(
     Column("rows_rejected", BigInteger),
     Column("num_blocks", Integer),
     Column("error", JSONB),
-    # False while nothing but dry runs has asked for it: then it is removed with the last of them.
+    # False while nothing but dry runs and samples has asked for it: then it is removed with the last of them.
     Column("kept", Boolean, nullable=False, server_default=text("true")),
     _time("created_at", nullable=False),
     _time("deleted_at"),
@@ -244,6 +244,9 @@ run = Table(
     Index("ix_run_dataset", "dataset_id"),
     Index("ix_run_trajectory", "trajectory_id"),
     Index("ix_run_dry", "finished_at", postgresql_where=text("dry_run AND deleted_at IS NULL")),
+    Index(
+        "ix_run_sample", "finished_at", postgresql_where=text("is_sample AND deleted_at IS NULL")
+    ),
     Index(
         "ix_run_active",
         "status",

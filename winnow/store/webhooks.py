@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -35,7 +36,7 @@ from winnow.store.clock import clock, seconds, unix
 from winnow.store.ids import new_id
 from winnow.store.owned import check_fine_tune, check_run
 from winnow.store.tables import run, webhook_delivery, webhook_endpoint, work
-from winnow.store.values import ErrorInfo, Page, page_of
+from winnow.store.values import ErrorInfo, Page, Swept, page_of
 from winnow.webhooks.message import fine_tune_message, run_message
 from winnow.webhooks.schedule import MAX_ATTEMPTS
 
@@ -49,6 +50,11 @@ _KEEP_ATTEMPTS = 50
 """Of one message, replays included; older ones are forgotten."""
 
 _BATCH = 1000
+
+_NOT_SENT = ErrorInfo(
+    code="worker_lost",
+    message="Workers that could not send it used up its attempts. Stop those of earlier versions, then replay it.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,13 +237,41 @@ def fail_delivery(conn: Connection, delivery_id: str, error: ErrorInfo) -> None:
     add_attempt(conn, delivery_id, lost, status="failed", finished_at=clock())
 
 
+def give_up_deliveries(conn: Connection) -> Swept:
+    """Give up messages that wait, and have no unit that would send them: a worker that cannot had taken it."""
+    open_ = exists().where(
+        work.c.delivery_id == webhook_delivery.c.id, work.c.state.in_(("queued", "running"))
+    )
+    left = select(webhook_delivery.c.id).where(
+        webhook_delivery.c.finished_at.is_(None), webhook_delivery.c.status == "pending", ~open_
+    )
+    locked = left.order_by(webhook_delivery.c.id).limit(_BATCH).with_for_update(skip_locked=True)
+    given_up = conn.scalars(locked).all()
+    for delivery_id in given_up:
+        fail_delivery(conn, delivery_id, _NOT_SENT)
+    return Swept(count=len(given_up))
+
+
 def forget_deliveries(conn: Connection) -> None:
-    """Remove messages that were over a month ago; the objects that they are about stay."""
+    """Remove messages that were over a month ago; the objects that they are about stay.
+
+    With them go receivers that nothing is sent to any more. One that is disabled stays, so that it stays disabled.
+    """
     old = select(webhook_delivery.c.id).where(
         webhook_delivery.c.finished_at < clock() - seconds(KEEP_DELIVERIES_S)
     )
     locked = old.limit(_BATCH).with_for_update(skip_locked=True)
     conn.execute(delete(webhook_delivery).where(webhook_delivery.c.id.in_(locked)))
+    table = webhook_endpoint
+    named = exists().where(
+        webhook_delivery.c.owner == table.c.owner, webhook_delivery.c.url == table.c.url
+    )
+    quiet = func.coalesce(table.c.delivered_at, table.c.created_at) < clock() - seconds(
+        KEEP_DELIVERIES_S
+    )
+    unused = select(table.c.id).where(quiet, table.c.disabled_at.is_(None), ~named)
+    free = unused.limit(_BATCH).with_for_update(of=table, skip_locked=True)
+    conn.execute(delete(table).where(table.c.id.in_(free)))
 
 
 def add_attempt(conn: Connection, delivery_id: str, attempt: Attempt, **values: Any) -> None:

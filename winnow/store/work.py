@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
 from winnow.errors import LeaseLost
 from winnow.estimate import Estimate
@@ -49,6 +49,9 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 BACKOFF_BASE_S = 1.0
 BACKOFF_CAP_S = 60.0
 """A failed attempt is tried again after 1, 2, 4 ... seconds, at most a minute."""
+
+PUT_OFF_CAP_S = 300.0
+"""What has waited for long asks every five minutes: thousands of messages to a receiver that hangs cost little then."""
 
 _REJECTION_BATCH = 10_000
 
@@ -180,10 +183,13 @@ def release(conn: Connection, claim: Claim) -> list[Wakeup]:
 def put_off(conn: Connection, claim: Claim, *, delay_s: float) -> None:
     """Give a unit back for a while, as if it had not been tried: what it is for is in use.
 
+    The pause grows with the age of the unit: a third of it, but `delay_s` at least and `PUT_OFF_CAP_S` at most.
+
     Raises:
         LeaseLost: someone else took the unit over.
     """
-    later = clock() + seconds(delay_s)
+    pause = func.greatest(seconds(delay_s), (clock() - work.c.created_at) / 3)
+    later = clock() + func.least(pause, seconds(PUT_OFF_CAP_S))
     attempt = work.c.attempt - 1
     close(conn, claim, "queued", attempt=attempt, available_at=later, published_at=None)
 

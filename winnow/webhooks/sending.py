@@ -9,8 +9,11 @@ netrc, no environment variable decides where a message goes.
 from __future__ import annotations
 
 import contextlib
+import logging
+import queue
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +31,8 @@ from winnow.webhooks.addresses import Network, is_open
 LONGEST_WAIT_S = 24 * 3600.0
 """The longest wait that a receiver may ask for in Retry-After."""
 
+_log = logging.getLogger(__name__)
+
 _READ_BYTES = 16 * 1024
 """How much of an answer is read, and not looked at: a receiver that is hung up on may log it as a failure."""
 
@@ -40,8 +45,8 @@ class AddressClosed(Exception):
 class Answer:
     """What became of one attempt: the status of the answer, or why there is none. `at` is in unix seconds.
 
-    `error` is `address_closed`, `timeout` or `connection_failed`, or why nothing was sent at all. `retry_after_s` is
-    what the receiver asked for.
+    `error` is `address_closed`, `timeout`, `connection_failed` or, where nobody foresaw it, `internal_error`; or why
+    nothing was sent at all. `retry_after_s` is what a receiver that did not take the message asked for.
     """
 
     at: float
@@ -73,14 +78,14 @@ def send(
 ) -> Answer:
     """Post a message, signed with every one of `secrets`; whatever happens is an answer.
 
-    `timeout_s` bounds the whole attempt from the connection to the headers of the answer, however slowly bytes drip;
-    looking up the name is bounded by the resolver of the machine.
+    `timeout_s` bounds the whole attempt from the look-up of the name to the headers of the answer, however slowly bytes
+    drip.
     """
     now = datetime.now(UTC).replace(microsecond=0)
-    headers = _headers(url, message_id, now, body, secrets)
     started = time.monotonic()
     found: dict[str, Any]
     try:
+        headers = _headers(url, message_id, now, body, secrets)
         found = _post(httpx.URL(url), headers, body.encode(), _Network(opened, timeout_s))
     except AddressClosed as error:
         found = {"error": "address_closed", "detail": str(error)}
@@ -88,6 +93,9 @@ def send(
         found = {"error": "timeout", "detail": f"No answer within {timeout_s:g} s."}
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         found = {"error": "connection_failed", "detail": str(error)[:200] or type(error).__name__}
+    except Exception as error:  # noqa: BLE001  one message that nobody foresaw must not be tried without a pause
+        _log.exception("message not sent")
+        found = {"error": "internal_error", "detail": type(error).__name__}
     return Answer(at=now.timestamp(), seconds=round(time.monotonic() - started, 3), **found)
 
 
@@ -117,7 +125,9 @@ def _post(
         pool.stream("POST", target, headers=list(headers.items()), content=body) as response,
     ):
         _read_some(response)
-        return {"status_code": response.status, "retry_after_s": _retry_after(response.headers)}
+        taken = httpx.codes.is_success(response.status)
+        retry_after_s = None if taken else _retry_after(response.headers)
+        return {"status_code": response.status, "retry_after_s": retry_after_s}
 
 
 def _read_some(response: httpcore.Response) -> None:
@@ -140,9 +150,9 @@ def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
         return min(float(text[:9]), LONGEST_WAIT_S)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        wait_s = (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, OverflowError):  # no date, or one that no calendar has
         return None
-    wait_s = (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return min(max(wait_s, 0.0), LONGEST_WAIT_S)
 
 
@@ -180,17 +190,39 @@ class _Network(httpcore.NetworkBackend):
         raise failure
 
     def _addresses(self, host: str, port: int) -> list[str]:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(f"the name {host!r} was not found: {error}") from error
-        addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+        addresses = _look_up(host, port, _left(self._deadline))
         if not all(is_open(address, self._opened) for address in addresses):
             raise AddressClosed(
                 f"{host} is at an address of a private network, or of the machine of a worker. An operator opens "
                 "networks in WINNOW_WEBHOOK_NETWORKS."
             )
         return addresses
+
+
+def _look_up(host: str, port: int, within_s: float) -> list[str]:
+    """The addresses of a name.
+
+    The resolver of the machine cannot be interrupted: one that is slower is left behind in its thread, which ends when
+    the resolver gives up (after half a minute, as resolvers are set up).
+    """
+    outcomes: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            outcomes.put(error)
+        else:
+            outcomes.put(list(dict.fromkeys(str(each[4][0]) for each in found)))
+
+    threading.Thread(target=ask, name="look-up", daemon=True).start()
+    try:
+        outcome = outcomes.get(timeout=within_s)
+    except queue.Empty:
+        raise httpcore.ConnectTimeout(f"looking up {host!r} took too long") from None
+    if isinstance(outcome, Exception):
+        raise httpcore.ConnectError(f"the name {host!r} was not found: {outcome}") from outcome
+    return outcome
 
 
 class _Stream(httpcore.NetworkStream):
