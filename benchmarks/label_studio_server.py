@@ -22,7 +22,9 @@ import httpx
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 500.0
-ANSWER_TIMEOUT_S = 300.0
+ANSWER_TIMEOUT_S = 1_200.0
+"""Label Studio stores what a backend predicts task by task."""
+
 USER = "lead@example.com"
 
 ENVIRONMENT = {

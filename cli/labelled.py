@@ -19,8 +19,9 @@ from winnow.client.label_studio import LabelStudio, Project
 from winnow.labelling.annotation import annotated, newest
 from winnow.labelling.fitted import key_of
 from winnow.labelling.label_config import LabelConfig
-from winnow.labelling.label_studio import record_key, render_tasks
+from winnow.labelling.label_studio import render_tasks
 from winnow.labelling.prediction import easiest, keep_threshold, predictions_of
+from winnow.labelling.record_key import record_key
 from winnow.labelling.task_fields import TaskFields
 from winnow.scores import read_scores
 from winnow.selection.ratio import Selection, select

@@ -1,13 +1,15 @@
-"""What annotators changed, as Label Studio's webhooks tell it: a changed record is scored anew, as a run of its own.
+"""What annotators changed, as Label Studio's webhooks tell it: changed records are scored anew, an event as one run.
 
     ANNOTATION_CREATED, ANNOTATION_UPDATED   one annotation and its task
     ANNOTATIONS_CREATED                      lists of both
     START_TRAINING                           nothing to do: a proxy learns from no label
     any other                                nothing to do: its predictions follow from the tasks
 
-The run has the options of the target, and its dataset the record as it is now, with the numbers of project, task and
-annotation beside it. Nothing else is kept: the same answer of the same annotation is the same bytes, hence the same
-dataset and the same run, however often it is told and by whomever.
+The run has the options of the target, and its dataset the records as they are now, with the numbers of project, task
+and annotation beside them. Nothing else is kept: the same answer of the same annotation is the same line. By that
+line a run of its own is found again, and a run of several answers by events of several, which read those of earlier
+ones. What was told is scored once, then, unless first among several and later alone. Label Studio waits a second: there
+is one dataset and one run to store, whatever an event tells of.
 
 Not covered: learning percentage and S2L, which score a dataset as a whole. Deleted annotations: what they said was
 scored, and stays.
@@ -15,6 +17,7 @@ scored, and stays.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,29 +27,34 @@ from pydantic import BaseModel
 
 from service.label_studio.on_demand import score_spec
 from service.label_studio.schemas import data_of
-from service.label_studio.small_runs import SmallRun
+from service.label_studio.small_runs import Place, SmallRun, find_lines
 from service.label_studio.target import Target
 from service.proxies import local_revision
 from service.resources import Resources
 from winnow.errors import TooLarge
 from winnow.labelling.annotation import annotated
 from winnow.labelling.label_config import LabelConfig
-from winnow.labelling.label_studio import record_key
+from winnow.labelling.record_key import record_key
 from winnow.labelling.task_fields import TaskFields
 from winnow.records.example import Rejection
 from winnow.records.schemas import KNOWN_FIELDS, to_example
 from winnow.spec import RunSpec
 from winnow.store.runs import get_run
+from winnow.store.small_runs import find_small_runs
 
-MAX_ANNOTATIONS = 100
-"""Of one event: each may become a run, and Label Studio waits a second."""
+MAX_ANNOTATIONS = 10_000
+"""Of one event."""
+
+RUN_NAME = "Label Studio: annotations"
+"""Of several answers that an event told of."""
 
 WHOLE_DATASETS = (
     "The run measures {method}, which takes a whole dataset: bring the annotated tasks back with "
     "`winnow label-studio pull`."
 )
 START_TRAINING = "START_TRAINING"
-CHANGES = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"})
+SEVERAL = "ANNOTATIONS_CREATED"
+CHANGES = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", SEVERAL})
 
 Json = Mapping[str, Any]
 Outcome = Literal["queued", "known", "unchanged", "ignored"]
@@ -62,12 +70,16 @@ class WebhookEvent(BaseModel):
 
 
 class AnnotationView(BaseModel):
-    """What became of one annotation: `queued` for the first time, `known`, `unchanged`, or `ignored`, and `reason`."""
+    """What became of one annotation: `queued` for the first time, `known`, `unchanged`, or `ignored`, and `reason`.
+
+    The answer is the row `row` of `run`.
+    """
 
     annotation: int | None
     task: int | None
     outcome: Outcome
     run: str | None = None
+    row: int | None = None
     reason: str | None = None
 
 
@@ -80,6 +92,15 @@ class WebhookView(BaseModel):
     unchanged: int = 0
     ignored: int = 0
     events: list[AnnotationView] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """An annotation that changes its record; `line` is what is to be scored."""
+
+    annotation: int | None
+    task: int | None
+    line: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +138,18 @@ def take(resources: Resources, target: Target, event: WebhookEvent, *, owner: st
             "reconcile` sends what was missed in parts."
         )
     project = _project(resources, target, _object(event.project), owner=owner)
-    views = [_take_one(resources, project, annotation, task) for annotation, task in pairs]
+    read = [_read(project, annotation, task) for annotation, task in pairs]
+    changed = {one.line: one for one in read if isinstance(one, Changed)}
+    known = _known(resources, project, list(changed), several=event.action == SEVERAL)
+    new = [one for line, one in changed.items() if line not in known]
+    scored, is_new = _score(resources, project, new)
+    places = known | scored
+    views = [
+        one
+        if isinstance(one, AnnotationView)
+        else _view(one, places[one.line], "queued" if is_new and one.line in scored else "known")
+        for one in read
+    ]
     counts = {name: sum(view.outcome == name for view in views) for name in _OUTCOMES}
     return WebhookView(events=views, **counts)
 
@@ -135,9 +167,7 @@ def _pairs(event: WebhookEvent) -> Iterator[tuple[Json, Json]]:
         yield annotation, beside if number is None else by_id.get(number, {})
 
 
-def _take_one(
-    resources: Resources, project: Project, annotation: Json, task: Json
-) -> AnnotationView:
+def _read(project: Project, annotation: Json, task: Json) -> Changed | AnnotationView:
     numbers = {"annotation": _number(annotation.get("id")), "task": _number(task.get("id"))}
     data, result = data_of(task), annotation.get("result")
     if annotation.get("was_cancelled"):
@@ -146,42 +176,73 @@ def _take_one(
         reason = "The event does not carry the task's data and the result; send payloads."
         return AnnotationView(**numbers, outcome="ignored", reason=reason)
     before = record_key(project.fields.record(data))
-    regions = [region for region in result if _is_region(region)]
-    record = annotated(data, regions, project.config, fields=project.fields)
+    record = annotated(data, result, project.config, fields=project.fields)
     after = record_key(record)
     if after == before:
         return AnnotationView(**numbers, outcome="unchanged")
     refusal = _unusable(record) if after is None else project.refusal
     if refusal is not None:
         return AnnotationView(**numbers, outcome="ignored", reason=refusal)
-    run_id, is_new = _score(resources, project, record, **numbers)
-    return AnnotationView(**numbers, outcome="queued" if is_new else "known", run=run_id)
+    return Changed(**numbers, line=_line(project, record, **numbers))
+
+
+def _line(project: Project, record: Json, *, annotation: int | None, task: int | None) -> bytes:
+    """The record as it is scored, without the choices and comments of the annotator: they change no score."""
+    origin = {"project": project.id, "task": task, "annotation": annotation}
+    read = {name: record[name] for name in KNOWN_FIELDS if record.get(name) is not None}
+    line = read | {"label_studio": origin | {"target": project.target}}
+    return json.dumps(line, sort_keys=True).encode() + b"\n"
+
+
+def _known(
+    resources: Resources, project: Project, lines: Sequence[bytes], *, several: bool
+) -> dict[bytes, Place]:
+    """Where changed records were scored before: alone, or else, if this event tells of several too, among others."""
+    if not lines:
+        return {}
+    by_hash = {hashlib.sha256(line).hexdigest(): line for line in lines}
+    with resources.database.transaction() as connection:
+        alone = find_small_runs(
+            connection,
+            owner=project.owner,
+            sha256s=by_hash,
+            spec=project.spec,
+            revision=project.revision,
+        )
+    known = {by_hash[sha256]: Place(run_id=run_id, row=0) for sha256, run_id in alone.items()}
+    rest = [line for line in lines if line not in known]
+    if several and rest:
+        known |= find_lines(resources, rest, _small_run(project, rest, name=RUN_NAME))
+    return known
 
 
 def _score(
-    resources: Resources,
-    project: Project,
-    record: Json,
-    *,
-    annotation: int | None,
-    task: int | None,
-) -> tuple[str, bool]:
-    """The run of a changed record, and whether it is new."""
-    origin = {"project": project.id, "task": task, "annotation": annotation}
-    # Without the choices and comments of the annotator: they change no score.
-    read = {name: record[name] for name in KNOWN_FIELDS if record.get(name) is not None}
-    line = read | {"label_studio": origin | {"target": project.target}}
-    small = SmallRun(
-        lines=json.dumps(line, sort_keys=True).encode() + b"\n",
+    resources: Resources, project: Project, new: Sequence[Changed]
+) -> tuple[dict[bytes, Place], bool]:
+    """Where records are scored that were not before, and whether nobody else has just told of the same."""
+    if not new:
+        return {}, False
+    alone = f"Label Studio: task {new[0].task}, annotation {new[0].annotation}"
+    lines = [one.line for one in new]
+    small = _small_run(project, lines, name=alone if len(new) == 1 else RUN_NAME)
+    run, is_new = small.start(resources)
+    return {line: Place(run_id=run.id, row=row) for row, line in enumerate(lines)}, is_new
+
+
+def _small_run(project: Project, lines: Sequence[bytes], *, name: str) -> SmallRun:
+    return SmallRun(
+        lines=b"".join(lines),
         spec=project.spec,
         revision=project.revision,
         owner=project.owner,
-        name=f"Label Studio: task {task}, annotation {annotation}",
+        name=name,
     )
-    with resources.database.transaction() as connection:
-        found = small.find(connection)
-    run, is_new = (found, False) if found is not None else small.start(resources)
-    return run.id, is_new
+
+
+def _view(one: Changed, place: Place, outcome: Outcome) -> AnnotationView:
+    return AnnotationView(
+        annotation=one.annotation, task=one.task, outcome=outcome, run=place.run_id, row=place.row
+    )
 
 
 def _project(resources: Resources, target: Target, project: Json, *, owner: str) -> Project:
@@ -214,19 +275,6 @@ def _config(project: Json) -> LabelConfig:
 def _unusable(record: Json) -> str:
     outcome = to_example(record, row=0, where="the annotated record")
     return outcome.detail if isinstance(outcome, Rejection) else "It cannot be scored."
-
-
-def _is_region(region: object) -> bool:
-    """Whether this is an entry into a control, of texts and labels if it has any."""
-    if not isinstance(region, Mapping) or not isinstance(region.get("from_name"), str):
-        return False
-    value = _object(region.get("value"))
-    entered = [value[name] for name in ("text", "choices") if name in value]
-    return all(
-        isinstance(texts, str)
-        or (isinstance(texts, list) and all(isinstance(text, str) for text in texts))
-        for texts in entered
-    )
 
 
 def _list(value: object) -> Sequence[Json]:

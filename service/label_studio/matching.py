@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from service.label_studio.schemas import data_of
-from winnow.labelling.label_studio import record_key
 from winnow.labelling.record_index import id_key
+from winnow.labelling.record_key import record_key
 from winnow.labelling.task_fields import TaskFields
 
 NO_RECORD = (

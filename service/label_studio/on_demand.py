@@ -1,19 +1,21 @@
 """Predictions of a model: tasks are scored when they are asked for, as small runs of IFD.
 
 The tasks of a request are cut, in their order and each record once, into runs of `RUN_TASKS`: the same tasks find the
-same runs. Until all of these are completed the answer is 503, of which Label Studio keeps nothing. A request begins at
-most `MAX_STARTED` runs; the next one begins more.
+same runs. Of tasks that were never asked for together, those that an earlier run has are taken from there. Until all
+of them are scored the answer is 503, of which Label Studio keeps nothing. A request begins at most `MAX_STARTED` runs;
+the next one begins more.
 """
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from service.label_studio.schemas import Explanation, TaskPrediction, data_of
-from service.label_studio.small_runs import SmallRun
+from service.label_studio.small_runs import Place, SmallRun, find_lines
 from service.label_studio.target import Target
 from service.proxies import local_revision
 from service.resources import Resources
@@ -21,15 +23,15 @@ from service.runs.results import require_completed
 from service.score.schemas import ScoreOptions
 from winnow.errors import PredictionsNotReady, ScoresNotReady
 from winnow.labelling.label_config import LabelConfig
-from winnow.labelling.label_studio import record_key
 from winnow.labelling.prediction import easiest, predict
+from winnow.labelling.record_key import record_key
 from winnow.labelling.task_fields import TaskFields
 from winnow.records.example import Example, Rejection
 from winnow.records.schemas import to_example
 from winnow.scores import score_batch, score_records
 from winnow.spec import RunSpec
-from winnow.store.runs import Run, waits_for
-from winnow.store.scores import page_scores
+from winnow.store.runs import Run, get_run, waits_for
+from winnow.store.scores import load_scores
 
 RUN_TASKS = 1_000
 MAX_STARTED = 10
@@ -84,42 +86,68 @@ def _read(task: object, fields: TaskFields) -> Example | Rejection:
 def _scored(
     resources: Resources, examples: Sequence[Example], spec: RunSpec, *, owner: str
 ) -> Mapping[str | None, Scored]:
-    """What the runs of these examples say, by the keys of the examples."""
+    """What runs say of these examples, by the keys of the examples."""
+    keys = {_line(example): record_key(example) for example in examples}
+    places = _places(resources, list(keys), spec, owner=owner)
+    rows_of: defaultdict[str, dict[int, bytes]] = defaultdict(dict)
+    for line, place in places.items():
+        rows_of[place.run_id][place.row] = line
     scored: dict[str | None, Scored] = {}
-    waiting, num_started, reason = 0, 0, None
-    for at in range(0, len(examples), RUN_TASKS):
-        some = examples[at : at + RUN_TASKS]
-        run, is_new = _run(resources, some, spec, owner=owner, start=num_started < MAX_STARTED)
-        num_started += is_new
-        if run is None or not _is_completed(run):
-            waiting += len(some)
-            reason = reason or (run and _what_for(resources, run))
+    reason = None
+    for run_id, lines in rows_of.items():
+        run = _run(resources, run_id, owner=owner)
+        if not _is_completed(run):
+            reason = reason or _what_for(resources, run)
             continue
-        scored |= _of_run(resources, run, some)
+        said = _scores(resources, run, sorted(lines))
+        scored |= {keys[lines[each["row"]]]: Scored(run_id=run_id, scores=each) for each in said}
+    waiting = len(keys) - len(scored)
     if waiting:
         raise PredictionsNotReady(
-            f"{waiting} of {len(examples)} tasks are being scored. {reason or ''}".rstrip()
+            f"{waiting} of {len(keys)} tasks are being scored. {reason or ''}".rstrip()
             + " Retrieve the predictions again after Retry-After seconds."
         )
     return scored
 
 
-def _run(
-    resources: Resources, examples: Sequence[Example], spec: RunSpec, *, owner: str, start: bool
-) -> tuple[Run | None, bool]:
-    """The run of these examples and whether it is new; None if there is none and none is to be started."""
-    small = SmallRun(
-        lines=b"".join(map(_line, examples)),
-        spec=spec,
-        revision=local_revision(spec.model),
-        owner=owner,
-        name=RUN_NAME,
-    )
+def _places(
+    resources: Resources, lines: Sequence[bytes], spec: RunSpec, *, owner: str
+) -> dict[bytes, Place]:
+    """Where these records are scored; those that nothing scores yet are begun, as many as may be."""
+
+    def small_run(some: Sequence[bytes]) -> SmallRun:
+        revision = local_revision(spec.model)
+        return SmallRun(
+            lines=b"".join(some), spec=spec, revision=revision, owner=owner, name=RUN_NAME
+        )
+
+    places: dict[bytes, Place] = {}
     with resources.database.transaction() as connection:
-        found = small.find(connection)
-    if found is not None or not start:
-        return found, False
-    return small.start(resources)
+        for some in _cut(lines):
+            same = small_run(some).find(connection)
+            if same is not None:
+                places |= _rows(same.id, some)
+    rest = [line for line in lines if line not in places]
+    if rest:
+        places |= find_lines(resources, rest, small_run(rest))
+    new = [line for line in rest if line not in places]
+    for some in _cut(new)[:MAX_STARTED]:
+        run, _ = small_run(some).start(resources)
+        places |= _rows(run.id, some)
+    return places
+
+
+def _cut(lines: Sequence[bytes]) -> list[Sequence[bytes]]:
+    return [lines[at : at + RUN_TASKS] for at in range(0, len(lines), RUN_TASKS)]
+
+
+def _rows(run_id: str, lines: Sequence[bytes]) -> dict[bytes, Place]:
+    return {line: Place(run_id=run_id, row=row) for row, line in enumerate(lines)}
+
+
+def _run(resources: Resources, run_id: str, *, owner: str) -> Run:
+    with resources.database.transaction() as connection:
+        return get_run(connection, owner=owner, run_id=run_id)
 
 
 def _line(example: Example) -> bytes:
@@ -141,16 +169,10 @@ def _what_for(resources: Resources, run: Run) -> str | None:
         return waits_for(connection, run)
 
 
-def _of_run(
-    resources: Resources, run: Run, examples: Sequence[Example]
-) -> Mapping[str | None, Scored]:
+def _scores(resources: Resources, run: Run, rows: Sequence[int]) -> list[dict[str, Any]]:
     with resources.database.transaction() as connection:
-        page = page_scores(connection, owner=run.owner, run_id=run.id, limit=len(examples))
-    records = score_records(score_batch(page.items))
-    return {
-        record_key(example): Scored(run_id=run.id, scores=record)
-        for example, record in zip(examples, records, strict=True)
-    }
+        stored = load_scores(connection, owner=run.owner, run_id=run.id, rows=rows)
+    return list(score_records(score_batch(stored)))
 
 
 def _prediction(

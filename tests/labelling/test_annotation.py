@@ -8,6 +8,7 @@ import pytest
 
 from winnow.labelling.annotation import annotated, newest
 from winnow.labelling.label_config import LabelConfig
+from winnow.labelling.record_key import record_key
 from winnow.labelling.task_fields import TaskFields
 
 OWN = {"winnow_prompt": "Add 1 and 2.", "winnow_answer": "3", "winnow_key": "k", "winnow_row": 4}
@@ -109,7 +110,8 @@ def test_fields_that_were_added_to_show_a_text_do_not_come_back() -> None:
         + text_area("response", "r")
         + "</View>"
     )
-    data = record | OWN | {"question": "Add 1 and 2.", "response": "3"}
+    own = OWN | {"winnow_key": record_key(record)}
+    data = record | own | {"question": "Add 1 and 2.", "response": "3"}
     fields = TaskFields.find(found.fields)
     assert annotated(data, [text("response", "new")], found, fields=fields) == record | {
         "output": "new"
@@ -142,6 +144,27 @@ def test_comments_choices_and_numbers_become_fields_and_overwrite_none() -> None
         "annotated_source": 4,
         "stars": 5,
     }
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        7,
+        {"from_name": ["comment"], "value": {"text": ["x"]}},
+        {"from_name": "comment", "value": {"text": 7}},
+        {"from_name": "comment", "value": {"text": [7]}},
+        {"from_name": "verdict", "value": {"choices": 7}},
+        {"from_name": "verdict", "value": {"choices": [{}]}},
+    ],
+)
+def test_a_region_that_holds_no_entry_changes_nothing(region: Any) -> None:
+    found = config(
+        text_area("comment"),
+        '<Choices name="verdict" toName="shown"><Choice value="keep"/></Choices>',
+    )
+    record = {"instruction": "i", "output": "o"}
+    fields = TaskFields.find(found.fields)
+    assert annotated(record | OWN, [region], found, fields=fields) == record
 
 
 def test_a_ground_truth_counts_most_then_the_last_change_and_never_a_skipped_one() -> None:

@@ -11,8 +11,9 @@ import pytest
 from winnow.errors import DamagedContainer, InputError, InvalidOption
 from winnow.labelling.fitted import check_shown, fit, key_of
 from winnow.labelling.label_config import LabelConfig
-from winnow.labelling.label_studio import record_key, task
+from winnow.labelling.label_studio import task
 from winnow.labelling.prediction import Prediction
+from winnow.labelling.record_key import record_key
 from winnow.labelling.task_fields import TaskFields
 from winnow.labelling.task_file import hardest_first, read_tasks
 from winnow.records.json_text import dump_as_written, parse_as_written

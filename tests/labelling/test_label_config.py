@@ -94,6 +94,9 @@ def test_objects_name_the_fields_that_tasks_must_have() -> None:
         ("<View", "unclosed token"),
         ("", "no element found"),
         ("x" * (2 << 20), "longer than"),
+        ("<View>" * 101 + "</View>" * 101, "more than 100 tags within"),
+        ("<Choices>" * 100_000, "longer than"),
+        ("<View>" + "<a/>" * 5_000 + "</View>", "more than 5,000 tags"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_reason(xml: str, words: str) -> None:
@@ -102,5 +105,11 @@ def test_what_cannot_be_read_is_refused_with_its_reason(xml: str, words: str) ->
     assert refused.value.param == "label_config"
 
 
-def test_a_deep_configuration_is_read() -> None:
-    assert LabelConfig.parse("<View>" * 50_000 + "</View>" * 50_000).fields == ()
+def test_a_large_configuration_is_read() -> None:
+    assert LabelConfig.parse("<View>" * 99 + "<a/>" * 4_901 + "</View>" * 99).fields == ()
+
+
+@pytest.mark.parametrize("stars", ["nan", "inf", "1e400", "-3", "0", "2.5", "101", "", "many"])
+def test_a_number_of_stars_that_there_cannot_be_is_five(stars: str) -> None:
+    config = view(f'<Rating name="score" toName="text" maxRating="{stars}"/>')
+    assert values(config) == {"score": {"rating": 3}}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow.parquet as pq
 import pytest
 
-from winnow.labelling.label_studio import record_key
 from winnow.labelling.record_index import (
     GROUP_ROWS,
     MAX_TWINS,
@@ -18,6 +18,7 @@ from winnow.labelling.record_index import (
     id_key,
     write_index,
 )
+from winnow.labelling.record_key import record_key
 from winnow.records.blocks import BlockReader, BlockWriter
 from winnow.records.readers import read_records
 
@@ -69,3 +70,11 @@ def test_an_id_finds_its_rows_and_is_no_text(tmp_path: Path, value: str | int) -
     assert find_rows(file, [id_key(str(value))]) == {id_key(str(value)): [0]}
     # A row that is no example has no key.
     assert find_rows(file, [key(TWINS)]) == {key(TWINS): [0, 1]}
+
+
+def test_an_index_without_rows_has_none(tmp_path: Path) -> None:
+    file, _ = index([{"instruction": "no answer"}], tmp_path)
+    assert find_rows(file, [key(TWINS)]) == {}
+    empty = io.BytesIO()
+    pq.write_table(pq.read_table(file).schema.empty_table(), empty)
+    assert find_rows(empty, [key(TWINS)]) == {}

@@ -13,8 +13,9 @@ import pytest
 from tests.records import hostile
 from tests.records.samples import as_jsonl, read, store
 from winnow.labelling.argilla import item, render_bulks
-from winnow.labelling.label_studio import record_key, render_tasks, task
+from winnow.labelling.label_studio import render_tasks, task
 from winnow.labelling.prediction import Prediction
+from winnow.labelling.record_key import record_key
 from winnow.labelling.task_fields import TaskFields
 from winnow.labelling.texts import prompt_and_answer
 from winnow.records.blocks import Rows

@@ -11,7 +11,8 @@ an access token, again whenever that has run out. No message holds a token.
     429, or no connection where there was one     asked again, as `Retry-After` says or after doubling pauses
     408, 5xx, no answer in time                   the same if that changes nothing there, else `Unanswered`
 
-After `Unanswered` only a look at the tasks tells whether an import was done; one import is one transaction there.
+A request that could not be sent whole changes nothing. After `Unanswered` only a look at the tasks tells whether an
+import was done; one import is one transaction there.
 
 Not covered: the import of Label Studio Enterprise, which answers before it is done.
 """
@@ -119,17 +120,18 @@ class LabelStudio:
         project_id: int,
         *,
         after: int = 0,
-        predicted_by: str | None = None,
+        not_predicted_by: str | None = None,
         annotated: bool = False,
     ) -> Iterator[dict[str, Any]]:
         """The tasks of a project with an id above `after`, by id, fetched in pages.
 
-        `predicted_by` leaves those with a prediction of that model version, each at least once; `annotated` those with
-        an annotation, and brings the `annotations` with them.
+        `not_predicted_by` leaves those without a prediction of that model version; `annotated` those with an
+        annotation, and brings the `annotations` with them.
         """
         wanted = []
-        if predicted_by is not None:
-            wanted.append(_where("predictions_model_versions", "contains", "List", [predicted_by]))
+        if not_predicted_by is not None:
+            versions = [not_predicted_by]
+            wanted.append(_where("predictions_model_versions", "not_contains", "List", versions))
         if annotated:
             wanted.append(_where("total_annotations", "greater", "Number", 0))
         last = after
@@ -138,12 +140,12 @@ class LabelStudio:
             above = _where("id", "greater", "Number", last)
             page = self._page(project_id, [above, *wanted], whole=annotated)
             yield from page["tasks"]
-            if len(page["tasks"]) >= page["total"]:
+            if not page["tasks"] or len(page["tasks"]) >= page["total"]:
                 return
             last = page["tasks"][-1]["id"]
 
     def import_tasks(self, project_id: int, tasks: Sequence[bytes]) -> list[int]:
-        """Create tasks, each a JSON object, with the predictions in it: all of them, or none. Their ids.
+        """Create tasks, each a JSON object, with the predictions in it: all of them, or none. Their ids, if told.
 
         Raises:
             InputError: Label Studio refuses one; the message says why.
@@ -151,7 +153,7 @@ class LabelStudio:
         """
         path = f"/api/projects/{project_id}/import"
         done = self._ask("POST", path, params={"return_task_ids": "true"}, content=_array(tasks))
-        return list(done["task_ids"])
+        return list(done.get("task_ids") or ())
 
     def import_predictions(self, project_id: int, predictions: Sequence[bytes]) -> None:
         """Add predictions to tasks: JSON objects with `task`, `result`, `score`, `model_version`. Raises as above."""
@@ -239,6 +241,8 @@ class LabelStudio:
                     f"No Label Studio answers at {self.url} ({_name(error)}). Start it, or correct --url.",
                     param="url",
                 ) from error
+            raise _Trouble(_name(error)) from error
+        except (httpx.WriteTimeout, httpx.PoolTimeout) as error:
             raise _Trouble(_name(error)) from error
         except httpx.TransportError as error:
             raise self._failed(path, _name(error), once=once) from error

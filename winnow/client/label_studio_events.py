@@ -14,9 +14,9 @@ import orjson
 from winnow.client.label_studio import LabelStudio, Project
 from winnow.labelling.annotation import newest
 
-MAX_ANNOTATIONS = 100
+MAX_ANNOTATIONS = 1_000
 MAX_EVENT_BYTES = 8 << 20
-"""Of one event; the service takes no more annotations at once."""
+"""Of one event, less than the service takes at once."""
 
 _ANNOTATION = (
     "id", "result", "was_cancelled", "ground_truth", "created_at", "updated_at", "project", "task",

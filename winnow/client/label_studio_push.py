@@ -2,7 +2,8 @@
 
 What the project has is read first, and recognised by its key (`winnow.labelling.fitted`): a task that is there, whoever
 made it, is not made again, and gets the prediction if it has none of this model version. Of rows with equal texts as
-many tasks are kept as there are rows. An import that ends without an answer is looked for before it is sent again.
+many tasks are kept as there are rows. An import that ends without an answer is looked for, and never sent again: a
+slow Label Studio may still do it after something in front of it has given up.
 
 Not covered: two pushes into one project at the same time, which may both make a task.
 """
@@ -11,19 +12,23 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from winnow.client.label_studio import LabelStudio, Project, Unanswered
+from winnow.client.label_studio import (
+    ANSWER_TIMEOUT_S,
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    LabelStudio,
+    Project,
+    Unanswered,
+)
 from winnow.labelling.fitted import FittedTask, key_of
 from winnow.labelling.task_fields import TaskFields
 
 MAX_ITEMS = 1_000
 MAX_BODY_BYTES = 32 << 20
 """Of one import. Label Studio takes 250 MiB; what stands in front of it often less, and waits for a minute at most."""
-
-PAUSES_S = (2.0, 5.0, 10.0, 20.0)
-"""How long an import is given to show, each time that it ended without an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,23 +48,27 @@ def push(
     model_version: str,
     fields: TaskFields,
     on_tasks: Callable[[int], None] = lambda _: None,
+    shows_within_s: float = ANSWER_TIMEOUT_S,
 ) -> Pushed:
     """Bring a project up to these tasks, made in this order; `on_tasks` hears how many are done.
 
+    An import that ends without an answer is given `shows_within_s` to show.
+
     Raises:
         InputError: Label Studio refuses a task; those before it, to the last full import, are there.
-        Unanswered: an import failed again and again; a second push goes on where this one stopped.
+        Unanswered: it is unknown whether an import was done; a second push goes on where this one stopped.
     """
-    pushing = _Push(studio, project.id, fields)
+    pushing = _Push(studio, project.id, fields, shows_within_s)
     pushing.read_tasks()
-    predicted = {task["id"] for task in studio.tasks(project.id, predicted_by=model_version)}
+    # Of a second push none are left, so this costs less than to list those that have the prediction.
+    lacking = {task["id"] for task in studio.tasks(project.id, not_predicted_by=model_version)}
     counts = {"created": 0, "predicted": 0, "known": 0}
     for done, task in enumerate(tasks, start=1):
         task_id = pushing.take(task.key)
         if task_id is None:
             counts["created"] += 1
             pushing.create(task)
-        elif task_id not in predicted:
+        elif task_id in lacking:
             counts["predicted"] += 1
             pushing.predict(task_id, task)
         else:
@@ -72,10 +81,13 @@ def push(
 class _Push:
     """The tasks of a project that no row has taken yet, by key, and what is still to be sent."""
 
-    def __init__(self, studio: LabelStudio, project_id: int, fields: TaskFields) -> None:
+    def __init__(
+        self, studio: LabelStudio, project_id: int, fields: TaskFields, shows_within_s: float
+    ) -> None:
         self._studio = studio
         self._project_id = project_id
         self._fields = fields
+        self._shows_within_s = shows_within_s
         self._free: defaultdict[str, deque[int]] = defaultdict(deque)
         self._last_id = 0
         self._tasks: list[tuple[str, bytes]] = []
@@ -83,12 +95,11 @@ class _Push:
         self._size = 0
 
     def read_tasks(self) -> None:
-        """Note the tasks that were made since this was last done."""
-        for task in self._studio.tasks(self._project_id, after=self._last_id):
-            key = key_of(task["data"], self._fields)
+        """Note the tasks that are there."""
+        for task_id, key in self._tasks_after(0):
             if key is not None:
-                self._free[key].append(task["id"])
-            self._last_id = task["id"]
+                self._free[key].append(task_id)
+            self._last_id = task_id
 
     def take(self, key: str) -> int | None:
         """A task with these texts, which no other row gets then."""
@@ -121,21 +132,34 @@ class _Push:
             self.flush()
         self._size += size
 
+    def _tasks_after(self, task_id: int) -> Iterator[tuple[int, str | None]]:
+        for task in self._studio.tasks(self._project_id, after=task_id):
+            yield task["id"], key_of(task["data"], self._fields)
+
     def _import_tasks(self, tasks: list[tuple[str, bytes]]) -> None:
-        failure: Unanswered | None = None
-        for pause_s in (0.0, *PAUSES_S):
-            if failure is not None:
-                time.sleep(pause_s)
-                self.read_tasks()
-                tasks = [each for each in tasks if self.take(each[0]) is None]
-            if not tasks:
-                return
-            try:
-                made = self._studio.import_tasks(self._project_id, [body for _, body in tasks])
-            except Unanswered as error:
-                failure = error
-                continue
-            self._last_id = max(self._last_id, *made)
-            return
-        assert failure is not None, "a loop without a failure returns"  # noqa: S101
-        raise failure
+        try:
+            made = self._studio.import_tasks(self._project_id, [body for _, body in tasks])
+        except Unanswered as error:
+            made = self._look_for([key for key, _ in tasks], error)
+        self._last_id = max((self._last_id, *made))
+
+    def _look_for(self, keys: list[str], failure: Unanswered) -> list[int]:
+        """The tasks of an import that ended without an answer, as soon as all of them are there."""
+        gives_up_at, pause_s = time.monotonic() + self._shows_within_s, FIRST_PAUSE_S
+        while True:
+            # All that are new each time: what shows late may have lower ids than what others made meanwhile.
+            there: defaultdict[str | None, deque[int]] = defaultdict(deque)
+            for task_id, key in self._tasks_after(self._last_id):
+                there[key].append(task_id)
+            made = [there[key].popleft() for key in keys if there[key]]
+            if len(made) == len(keys):
+                return made
+            left_s = gives_up_at - time.monotonic()
+            if left_s <= 0:
+                raise Unanswered(
+                    f"{failure} Of the {len(keys):,} tasks of this import {len(made):,} show after "
+                    f"{self._shows_within_s:g} s. Label Studio may still be at it: when it is not, push again, which "
+                    "goes on where this push stopped and makes nothing twice."
+                ) from failure
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -38,6 +38,19 @@ class ParquetTable(Protocol):
 
 Table = ArrowTable | ParquetTable
 
+_NULLABLE = {
+    pa.bool_(): "boolean",
+    pa.int8(): "Int8",
+    pa.int16(): "Int16",
+    pa.int32(): "Int32",
+    pa.int64(): "Int64",
+    pa.uint8(): "UInt8",
+    pa.uint16(): "UInt16",
+    pa.uint32(): "UInt32",
+    pa.uint64(): "UInt64",
+}
+"""Types of pandas that know missing values; its own turn whole numbers into floats, which miss those above 2**53."""
+
 
 def is_table(data: object) -> bool:
     """Whether `write_table` can write this.
@@ -77,10 +90,12 @@ def write_table(data: Table, file: IO[bytes]) -> None:
 def to_pandas(table: pa.Table) -> pd.DataFrame:
     """The rows as a DataFrame; scores are columns `winnow_NAME`, as in CSV.
 
+    Whole numbers and booleans stay exact where some are missing: such a column has a nullable type of pandas.
+
     Raises:
         DependencyMissing: pandas is not installed.
     """
-    _require("pandas")
+    pandas = _require("pandas")
     if MEMBER in table.schema.names:
         place = table.schema.get_field_index(MEMBER)
         scores = table.column(place).combine_chunks()
@@ -88,6 +103,10 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
         for field, values in zip(scores.type, scores.flatten(), strict=True):
             table = table.append_column(f"{MEMBER}_{field.name}", values)
     frame: pd.DataFrame = table.to_pandas()
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        if values.null_count and name in frame.columns and values.type in _NULLABLE:
+            nullable = {values.type: pandas.api.types.pandas_dtype(_NULLABLE[values.type])}
+            frame[name] = values.to_pandas(types_mapper=nullable.get).array
     return frame
 
 

@@ -23,22 +23,19 @@ from typing import Any, Literal
 import orjson
 
 from winnow.labelling.label_config import Control, LabelConfig
-from winnow.labelling.label_studio import record_key
 from winnow.labelling.task_fields import (
     ANSWER_NAMES,
     INPUT_NAMES,
     OWN_PREFIX,
     PROMPT_NAMES,
+    WHOLE_PROMPT,
     TaskFields,
+    own_fields,
 )
 from winnow.records.example import Example
 from winnow.records.json_text import MalformedJson, parse_json
 from winnow.records.schemas import CONVERSATION_FIELDS, PAIRS, to_example
 from winnow.records.turns import Unusable, read_turns
-
-WHOLE_PROMPT = f"{OWN_PREFIX}prompt"
-WHOLE_ANSWER = f"{OWN_PREFIX}answer"
-"""Fields of a task that show its texts whatever the schema: instruction and input as one, the last answer."""
 
 Text = Literal["prompt", "input", "answer"]
 
@@ -69,7 +66,7 @@ def newest(annotations: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None
 
 def annotated(
     data: Mapping[str, Any],
-    result: Iterable[Mapping[str, Any]],
+    result: Iterable[object],
     config: LabelConfig,
     *,
     fields: TaskFields,
@@ -78,7 +75,7 @@ def annotated(
 
     Args:
         data: the task's; fields that Winnow put there do not come back.
-        result: of the annotation, as Label Studio stores it.
+        result: of the annotation, as Label Studio stores it; what has another shape is passed over.
         config: the configuration of the project.
         fields: which fields of the task are prompt, input and answer.
     """
@@ -88,7 +85,8 @@ def annotated(
         text = _edited(control, config, fields) if control.type == "textarea" else None
         name = control.from_name
         if text is not None:
-            whole = config.objects.get(control.to_name) == WHOLE_PROMPT
+            shown = data.get(config.objects[control.to_name])
+            whole = shown is not None and shown == data.get(WHOLE_PROMPT)
             _put(record, text, value, fields, whole=whole)
         elif control.type == "textarea" or name not in own:
             record[name] = value
@@ -98,37 +96,42 @@ def annotated(
 
 
 def _record(data: Mapping[str, Any], fields: TaskFields) -> dict[str, Any]:
-    """The record in a task: its own fields if they can be read, and none that were added to show a text."""
-    record = {name: value for name, value in data.items() if not name.startswith(OWN_PREFIX)}
-    if not isinstance(to_example(record, row=0, where="task"), Example):
-        return record | fields.record(data)
-    for shown, text in ((fields.prompt, WHOLE_PROMPT), (fields.answer, WHOLE_ANSWER)):
-        if shown in record and record[shown] == data.get(text):
-            rest = {name: value for name, value in record.items() if name != shown}
-            if record_key(rest) == record_key(record):
-                record = rest
-    return record
+    """The record in a task; beside it every field of the task, where these alone are no record."""
+    own, read = own_fields(data), fields.record(data)
+    return read if isinstance(to_example(own, row=0, where="task"), Example) else own | read
 
 
-def _values(
-    result: Iterable[Mapping[str, Any]], config: LabelConfig
-) -> Iterable[tuple[Control, Any]]:
+def _values(result: Iterable[object], config: LabelConfig) -> Iterable[tuple[Control, Any]]:
     """What was entered into each control, in the order of the result."""
     controls = {control.from_name: control for control in config.controls}
     for item in result:
-        control = controls.get(item.get("from_name", ""))
-        value = item.get("value")
+        if not isinstance(item, Mapping):
+            continue
+        name, value = item.get("from_name"), item.get("value")
+        control = controls.get(name) if isinstance(name, str) else None
         if control is None or not isinstance(value, Mapping):
             continue
         match control.type:
             case "choices":
-                chosen = value.get("choices") or []
-                yield control, chosen[0] if len(chosen) == 1 else chosen
+                chosen = _texts(value.get("choices"))
+                if chosen is not None:
+                    yield control, chosen[0] if len(chosen) == 1 else chosen
             case "textarea":
-                told = value.get("text") or []
-                yield control, told if isinstance(told, str) else "\n".join(map(str, told))
+                told = _texts(value.get("text"))
+                if told is not None:
+                    yield control, "\n".join(told)
             case "number" | "rating":
                 yield control, value.get(control.type)
+
+
+def _texts(entered: object) -> list[str] | None:
+    """Texts or labels of a region; none of them is an empty list, and None is what no region of theirs has."""
+    if isinstance(entered, str):
+        return [entered]
+    texts = [] if entered is None else entered
+    if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+        return texts
+    return None
 
 
 def _edited(control: Control, config: LabelConfig, fields: TaskFields) -> Text | None:

@@ -19,13 +19,20 @@ import orjson
 
 from winnow.errors import InputError
 from winnow.labelling.label_config import LabelConfig
-from winnow.labelling.label_studio import record_key
 from winnow.labelling.prediction import Prediction
-from winnow.labelling.task_fields import OWN_PREFIX, TaskFields
+from winnow.labelling.record_key import record_key
+from winnow.labelling.task_fields import (
+    KEY,
+    OWN_PREFIX,
+    WHOLE_ANSWER,
+    WHOLE_PROMPT,
+    TaskFields,
+    own_fields,
+)
 from winnow.records.json_text import dump_as_written, parse_as_written
 
-KEY, TASK_KEY = "winnow_key", "winnow_task"
-SHOWN = ("winnow_prompt", "winnow_answer")
+TASK_KEY = f"{OWN_PREFIX}task"
+SHOWN = (WHOLE_PROMPT, WHOLE_ANSWER)
 """Fields that every task has for a configuration to show."""
 
 _KEY_BYTES = 16
@@ -58,8 +65,8 @@ def fit(element: bytes, config: LabelConfig, fields: TaskFields) -> FittedTask:
     data, prediction = written["data"], plain["predictions"][0]
     empty = [name for name in config.fields if data.get(name) is None]
     filled = {
-        fields.prompt: data["winnow_prompt"],
-        fields.answer: data["winnow_answer"],
+        fields.prompt: data[WHOLE_PROMPT],
+        fields.answer: data[WHOLE_ANSWER],
         fields.input: "",
     }
     data |= {name: filled.get(name, "") for name in empty}
@@ -99,7 +106,9 @@ def check_shown(tasks: Iterable[FittedTask], config: LabelConfig, *, project: st
 
 def key_of(data: Mapping[str, Any], fields: TaskFields) -> str | None:
     """The key of a task that is in a project already, by whomever it was made; None if it has no text to tell it by."""
-    return data.get(KEY) or data.get(TASK_KEY) or record_key(fields.record(data))
+    given = (data.get(name) for name in (KEY, TASK_KEY))
+    own = next((key for key in given if key and isinstance(key, str)), None)
+    return own or record_key(fields.record(data))
 
 
 def _values(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,8 +118,7 @@ def _values(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hash(data: Mapping[str, Any]) -> str:
-    record = {name: value for name, value in data.items() if not name.startswith(OWN_PREFIX)}
-    text = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    text = orjson.dumps(own_fields(data), option=orjson.OPT_SORT_KEYS)
     return blake2b(text, digest_size=_KEY_BYTES).hexdigest()
 
 

@@ -31,7 +31,11 @@ _CONTROLS: dict[str, ControlType] = {
     "textarea": "textarea",
 }
 
-MAX_CONFIG_CHARS = 1 << 20
+MAX_CONFIG_CHARS = 256 << 10
+MAX_ELEMENTS = 5_000
+MAX_DEPTH = 100
+"""Many times what a page of labels shows; time grows with their product."""
+
 FROM_NAME = "verdict"
 TO_NAME = "answer"
 SAMPLE_CONFIG = """\
@@ -50,6 +54,7 @@ SAMPLE_CONFIG = """\
 """A configuration that fits every dataset, and the names that predictions have unless others are given."""
 
 _STARS = 5
+_MAX_STARS = 100
 _VARIABLE = re.compile(r"\$(\w+)")
 _SCORES = frozenset({"score", "ifd"})
 
@@ -134,7 +139,8 @@ class LabelConfig:
         """Read a configuration.
 
         Raises:
-            InputError: it is not XML, is longer than `MAX_CONFIG_CHARS`, or declares a document type.
+            InputError: it is not XML, declares a document type, is longer than `MAX_CONFIG_CHARS`, or has more than
+                `MAX_ELEMENTS` tags or more than `MAX_DEPTH` within each other.
         """
         if len(xml) > MAX_CONFIG_CHARS:
             raise _unreadable(f"it is longer than {MAX_CONFIG_CHARS:,} characters")
@@ -174,7 +180,25 @@ class LabelConfig:
 
 
 class _Builder(ET.TreeBuilder):
-    """Refuses a document type before any entity of it is declared."""
+    """Refuses a document type before any entity of it is declared, and tags as soon as they are too many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._num_elements = 0
+        self._depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:
+        self._num_elements += 1
+        self._depth += 1
+        if self._num_elements > MAX_ELEMENTS:
+            raise _unreadable(f"it has more than {MAX_ELEMENTS:,} tags")
+        if self._depth > MAX_DEPTH:
+            raise _unreadable(f"it has more than {MAX_DEPTH} tags within each other")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> ET.Element:
+        self._depth -= 1
+        return super().end(tag)
 
     def doctype(self, *_: str | None) -> NoReturn:
         raise _unreadable("it declares a document type, and entities are refused")
@@ -208,7 +232,7 @@ def _control(element: ET.Element, objects: Mapping[str, str]) -> Control | None:
         field=name.lower().removeprefix("winnow_"),
         labels=labels,
         low=_float(element.get("min")),
-        high=_float(element.get("maxRating" if kind == "rating" else "max")),
+        high=_num_stars(element) if kind == "rating" else _float(element.get("max")),
     )
 
 
@@ -227,6 +251,11 @@ def _labels(element: ET.Element) -> Iterator[tuple[Choice, str]]:
             if label.lower() in CHOICES:
                 yield cast("Choice", label.lower()), stored
                 break
+
+
+def _num_stars(element: ET.Element) -> float:
+    given = _float(element.get("maxRating"))
+    return _STARS if given is None or given not in range(1, _MAX_STARS + 1) else given
 
 
 def _float(text: str | None) -> float | None:

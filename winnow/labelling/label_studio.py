@@ -11,13 +11,11 @@ the raw values. A field of the record whose name begins so gives way.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 from typing import Any
-
-import orjson
 
 from winnow.labelling.label_config import LabelConfig
 from winnow.labelling.prediction import Prediction, Predictions
+from winnow.labelling.record_key import record_key
 from winnow.labelling.rows import read_labelled
 from winnow.labelling.task_fields import OWN_PREFIX
 from winnow.labelling.texts import prompt_and_answer, storable, storable_text
@@ -26,8 +24,6 @@ from winnow.records.example import Example
 from winnow.records.json_text import dump_as_written
 from winnow.records.lines import coalesce
 from winnow.records.schemas import to_example
-
-_KEY_BYTES = 16
 
 
 def task(
@@ -75,19 +71,6 @@ def task(
             }
         ],
     }
-
-
-def record_key(record: Mapping[str, Any] | Example) -> str | None:
-    """32 hexadecimal digits that records of the same texts share, None for one that cannot be read as an example.
-
-    A hash of the turns as `winnow.records` reads them, so `prompt` and `instruction` are alike, and of their storable
-    texts, so a record has the key of its task.
-    """
-    example = record if isinstance(record, Example) else to_example(record, row=0, where="")
-    if not isinstance(example, Example):
-        return None
-    turns = [(turn.role, storable_text(turn.content)) for turn in example.turns]
-    return blake2b(orjson.dumps(turns), digest_size=_KEY_BYTES).hexdigest()
 
 
 def render_tasks(

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from winnow.labelling.label_studio import record_key
+from winnow.labelling.record_key import record_key
 from winnow.records.blocks import BlockReader
 from winnow.records.example import Example
 
@@ -113,6 +113,8 @@ def _groups(parquet: pq.ParquetFile, wanted: list[bytes]) -> Iterator[tuple[int,
     """The row groups that may hold a wanted key, each with those keys."""
     for group in range(parquet.num_row_groups):
         bounds = parquet.metadata.row_group(group).column(0).statistics
+        if bounds is None or not bounds.has_min_max:  # no rows
+            continue
         some = wanted[bisect_left(wanted, bounds.min) : bisect_right(wanted, bounds.max)]
         if some:
             yield group, some

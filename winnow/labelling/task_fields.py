@@ -1,7 +1,8 @@
 """Which fields of a task are prompt, input and answer.
 
-In this order: what the user names; what the labelling configuration shows, if it shows a conversation or both a prompt
-and an answer; the data as a record of a known schema; fields of the data that are called like a prompt and an answer.
+A task that Winnow made holds its record, whatever a project shows of it. Of others, in this order: what the user names;
+what the labelling configuration shows, if it shows a conversation or both a prompt and an answer; the data as a record
+of a known schema; fields of the data that are called like a prompt and an answer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from winnow.labelling.record_key import record_key
 from winnow.records.schemas import (
     CONVERSATION_FIELDS,
     KNOWN_FIELDS,
@@ -23,6 +25,11 @@ INPUT_NAMES = ("input", "context")
 ANSWER_NAMES = ("output", "completion", "response", "answer")
 OWN_PREFIX = "winnow_"
 """Begins the fields that Winnow puts into tasks."""
+
+KEY = f"{OWN_PREFIX}key"
+WHOLE_PROMPT = f"{OWN_PREFIX}prompt"
+WHOLE_ANSWER = f"{OWN_PREFIX}answer"
+"""Fields of a task that show its texts whatever the schema: instruction and input as one, the last answer."""
 
 _KEPT = frozenset({*SYSTEM_FIELDS, "source", "id"})
 
@@ -58,7 +65,10 @@ class TaskFields:
 
         Fields of no schema stay in it, without those that Winnow put into the task. Empty if nothing looks like one.
         """
-        own = {name: value for name, value in data.items() if not name.startswith(OWN_PREFIX)}
+        own = own_fields(data)
+        pushed = self._pushed(data, own)
+        if pushed is not None:
+            return pushed
         if self.turns in data:
             others = {*CONVERSATION_FIELDS} - {self.turns}
             return {name: value for name, value in own.items() if name not in others}
@@ -68,6 +78,20 @@ class TaskFields:
             return own
         found = TaskFields.find(own)
         return found._pair(data, own) if found.prompt and found.answer else {}  # noqa: SLF001  # its own class
+
+    def _pushed(self, data: Mapping[str, Any], own: dict[str, Any]) -> dict[str, Any] | None:
+        """The record that Winnow made the task of, without what was filled in to show it; None if it is not there.
+
+        The texts that a project shows may be several turns joined, so the record is not read from them.
+        """
+        key = data.get(KEY)
+        if not isinstance(key, str):
+            return None
+        for shown, text in ((self.prompt, WHOLE_PROMPT), (self.answer, WHOLE_ANSWER)):
+            if shown in own and own[shown] == data.get(text):
+                rest = {name: value for name, value in own.items() if name != shown}
+                own = rest if record_key(rest) == key else own
+        return own if record_key(own) == key else None
 
     def _pair(self, data: Mapping[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         """`own` if the reader takes the same fields by itself, else these fields under the names of Alpaca."""
@@ -80,6 +104,11 @@ class TaskFields:
             "output": data[self.answer or ""],
         }
         return pair | {name: value for name, value in own.items() if name not in taken}
+
+
+def own_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a task without what Winnow added under names of its own."""
+    return {name: value for name, value in data.items() if not name.startswith(OWN_PREFIX)}
 
 
 def _first(names: Collection[str], fields: Collection[str]) -> str | None:
