@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 
-from service import errors, health, openapi
+from service import docs, errors, health, openapi
 from service.datasets import endpoints as datasets
 from service.files import endpoints as files
 from service.fine_tuning import endpoints as fine_tuning
@@ -51,6 +51,7 @@ ROUTERS = (
     models.router,
     webhooks.router,
     health.router,
+    docs.router,
     web.router,
 )
 
@@ -101,6 +102,8 @@ def create_app(settings: Settings, *, database: Database | None = None) -> FastA
         lifespan=lifespan,
         responses=openapi.PROBLEM_RESPONSES,
         webhooks=told.router,
+        docs_url=None,
+        redoc_url=None,
     )
     app.add_middleware(RequestObserver, metrics=metrics)
     for router in ROUTERS:

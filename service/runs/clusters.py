@@ -10,11 +10,12 @@ from pydantic import BaseModel, Field
 
 from service.resources import Resources
 from service.runs.columns import Floats, score_columns
+from winnow.errors import NotFound
 from winnow.scores import NO_CLUSTER, SCORE_DECIMALS
 from winnow.selection.groups import Labels, members
 from winnow.store.losses import LossFiles
 from winnow.store.runs import Run
-from winnow.store.trajectories import KeptCheckpoint, load_checkpoints
+from winnow.store.trajectories import KeptCheckpoint, list_trajectory_checkpoints
 
 MAX_CLUSTERS = 1_000
 SAMPLE_BLOCKS = 16
@@ -30,15 +31,17 @@ class ClusterView(BaseModel):
     min_score: float | None
     max_score: float | None
     losses: list[float] | None = Field(
-        description="Mean loss in nats per token after each of `steps`; null if none of its rows is in the sample."
+        description="Mean loss in nats per token after each of `steps`; null if none of its rows is in the sample, or "
+        "the losses are gone."
     )
 
 
 class ClusterList(BaseModel):
     """The largest clusters first, `num_clusters` in all, of which no more than 1,000 are told; none if a run has none.
 
-    `steps` are those of the trajectory that s2l clusters, null for other methods; losses are means over `rows_sampled`
-    rows, which are all rows of a small dataset and evenly spread blocks of a large one.
+    `steps` are those of the trajectory that s2l clusters, null for other methods and once the trajectory was deleted;
+    losses are means over `rows_sampled` rows, which are all rows of a small dataset and evenly spread blocks of a large
+    one.
     """
 
     object: Literal["list"] = "list"
@@ -56,7 +59,7 @@ def describe(resources: Resources, run: Run) -> ClusterList:
     labels = scores.labels("cluster")
     groups = [group for group in members(labels) if labels[group[0]] != NO_CLUSTER]
     groups.sort(key=lambda group: (-len(group), labels[group[0]]))
-    curves = _Curves(resources, run, labels) if groups and run.method == "s2l" else None
+    curves = _read_curves(resources, run, labels) if groups and run.method == "s2l" else None
     told = [(int(labels[group[0]]), scores.score[group]) for group in groups[:MAX_CLUSTERS]]
     return ClusterList(
         run=run.id,
@@ -68,13 +71,23 @@ def describe(resources: Resources, run: Run) -> ClusterList:
     )
 
 
+def _read_curves(resources: Resources, run: Run, labels: Labels) -> _Curves | None:
+    """The losses of the clusters; None if the trajectory was deleted, also in this moment."""
+    try:
+        return _Curves(resources, run, labels)
+    except (NotFound, FileNotFoundError):
+        return None
+
+
 class _Curves:
     """Mean losses of clusters at the points of a trajectory, from evenly spread blocks of rows."""
 
     def __init__(self, resources: Resources, run: Run, labels: Labels) -> None:
         assert run.trajectory_id is not None, "s2l has one"  # noqa: S101
         with resources.database.transaction() as connection:
-            kept = load_checkpoints(connection, run.trajectory_id)
+            kept = list_trajectory_checkpoints(
+                connection, owner=run.owner, trajectory_id=run.trajectory_id
+            )
         points = [checkpoint for checkpoint in kept if checkpoint.point]
         files = LossFiles(blobs=resources.blobs, trajectory_id=run.trajectory_id)
         blocks = _spread(run.blocks or 0)

@@ -34,13 +34,20 @@ def list_runs(
     owner: Owner,
     dataset: Annotated[str | None, Query(description="Runs of this dataset only.")] = None,
     status: Annotated[RunStatus | None, Query(description="Runs in this state only.")] = None,
+    dry_runs: Annotated[bool, Query(description="Whether dry runs are among them.")] = True,
     after: After = None,
     limit: Limit = 20,
 ) -> List[RunView]:
     """Your runs, the newest first."""
     with gateway.database.transaction() as connection:
         page = runs.list_runs(
-            connection, owner=owner, after=after, limit=limit, dataset_id=dataset, status=status
+            connection,
+            owner=owner,
+            after=after,
+            limit=limit,
+            dataset_id=dataset,
+            status=status,
+            dry_runs=dry_runs,
         )
         views = [RunView.of(run, waits_for=waits_for(connection, run)) for run in page.items]
     return List(data=views, has_more=page.has_more)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from service.runs.columns import Floats, Sources
 from service.runs.schemas import Histogram, SourceHistogram
+from winnow.errors import InvalidOption
 from winnow.scores import ScoreTable
 from winnow.store.runs import Run
 
@@ -24,10 +27,14 @@ def histogram(  # the bins, and what is counted in them
     high: float | None,
     sources: Sources | None = None,
 ) -> Histogram:
-    """Counts of the scored rows in `bins` equal bins from `low` to `high`; with `sources` also those of the largest."""
+    """Counts of the scored rows in `bins` equal bins from `low` to `high`; with `sources` also those of the largest.
+
+    Raises:
+        InvalidOption: from `low` to `high` is too far, or too near for so many bins, for numbers of 64 bits.
+    """
     scored = ~np.isnan(table.score)
     scores = table.score[scored]
-    edges = np.histogram_bin_edges(scores, bins=bins, range=_range(scores, low, high))
+    edges = _edges(bins, *_range(scores, low, high))
     return Histogram(
         run=run.id,
         edges=[round(float(edge), 6) for edge in edges],
@@ -38,6 +45,19 @@ def histogram(  # the bins, and what is counted in them
         rejected=len(table) - len(scores),
         by_source=None if sources is None else _by_source(table.score, edges, sources),
     )
+
+
+def _edges(bins: int, low: float, high: float) -> Floats:
+    try:
+        if not math.isfinite(high - low):
+            raise ValueError  # noqa: TRY301  # NumPy's own words for it are another error and a warning
+        return np.histogram_bin_edges([], bins=bins, range=(low, high))
+    except ValueError:
+        raise InvalidOption(
+            f"There are no {bins} equal bins from {low:g} to {high:g} in numbers of 64 bits. Give a min and a max near "
+            "the scores, or ask for fewer bins.",
+            param="min",
+        ) from None
 
 
 def _by_source(score: Floats, edges: Floats, sources: Sources) -> list[SourceHistogram]:

@@ -21,10 +21,10 @@ def asked_options(spec: RunSpec) -> dict[str, Any]:
     """The options of `POST /score` that mean this run; none that its method does not have."""
     options: dict[str, Any] = {
         name: getattr(spec, name)
-        for name in ("method", "model", "engine", "dtype", "template", "statistic", "seed", "cache")
+        for name in ("method", "model", "engine", "dtype", "template", "statistic", "seed")
     }
     if spec.method == "ifd":
-        options["convention"] = spec.convention
+        options |= {"convention": spec.convention, "cache": spec.cache}
     if spec.method == "learning_percentage":
         options |= {"epoch": spec.epoch, "compat": spec.compat}
     if spec.trajectory is not None:

@@ -100,7 +100,8 @@ def get_manifest(
     if _matches(if_none_match, etag):
         return Response(status_code=304, headers=_cache(etag))
     found = manifest.build(gateway, choice)
-    response.headers.update(_cache(etag))
+    if found.duplicates is not None:
+        response.headers.update(_cache(etag))
     return found
 
 

@@ -31,6 +31,8 @@ from winnow.records.example import Flag
 from winnow.scores import FLAG_BITS, NO_CLUSTER, ScoreTable
 
 MAX_SOURCES = 100
+HASHING_S = 2.0
+"""How long a manifest waits until the records of its dataset are hashed, which is done once."""
 
 
 def build(resources: Resources, choice: Choice) -> Manifest:
@@ -52,6 +54,7 @@ def build(resources: Resources, choice: Choice) -> Manifest:
         rows_selected=len(rows),
         taken_by_rule=selected.taken_by_rule,
         threshold=selected.threshold,
+        threshold_row=selected.threshold_row,
         comparison=_compare(table, rows),
         clusters=_clusters(table, rows),
         sources=_sources(resources, choice, rows),
@@ -139,12 +142,14 @@ def _sources(resources: Resources, choice: Choice, rows: Rows) -> list[SourceCou
     ]
 
 
-def _duplicates(resources: Resources, choice: Choice, rows: Rows) -> int:
-    """Records that repeat an earlier one, as far as 64 bits tell them apart."""
-    hashes = resources.kept.get(
-        ("hashes", choice.dataset.id), lambda: _hashes(records_of(resources, choice.dataset.id))
+def _duplicates(resources: Resources, choice: Choice, rows: Rows) -> int | None:
+    """Records that repeat an earlier one, as far as 64 bits tell them apart; None while they are still being hashed."""
+    hashes = resources.kept.get_soon(
+        ("hashes", choice.dataset.id),
+        lambda: _hashes(records_of(resources, choice.dataset.id)),
+        within_s=HASHING_S,
     )
-    return len(rows) - len(np.unique(hashes[rows]))
+    return None if hashes is None else len(rows) - len(np.unique(hashes[rows]))
 
 
 def _hashes(reader: BlockReader) -> npt.NDArray[np.int64]:

@@ -183,9 +183,16 @@ class Manifest(BaseModel):
     rows_wanted: int
     rows_selected: int
     taken_by_rule: dict[str, int]
-    threshold: float | None
+    threshold: float | None = Field(
+        description="The last score that got in; null if none did or scores alone did not decide."
+    )
+    threshold_row: int | None = Field(
+        description="Of rows with that very score, the last that got in: those with a higher number did not."
+    )
     comparison: Comparison
     clusters: ClusterCount | None = Field(description="Null if the run has no clusters.")
     sources: list[SourceCount]
-    duplicates: int
+    duplicates: int | None = Field(
+        description="Null while the records are hashed, once for a dataset: ask again in a few seconds."
+    )
     links: dict[str, str]

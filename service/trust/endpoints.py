@@ -125,5 +125,6 @@ def _sampled_dataset(
         sha256=upload.sha256,
         size_bytes=upload.size_bytes,
         requested_format=container_of(dataset),
+        kept=False,
         settings=resources.settings,
     )

@@ -137,6 +137,23 @@ def test_the_threshold_is_the_last_score_that_got_in() -> None:
     assert pick([None], count=2).threshold is None
 
 
+@pytest.mark.parametrize("strategy", ["top", "bottom"])
+def test_rows_at_the_threshold_are_told_apart_by_their_numbers(strategy: str) -> None:
+    found = pick([0.2, None, 0.2, 0.2], strategy=strategy, count=2, order="score")
+    assert (found.rows.tolist(), found.threshold, found.threshold_row) == ([0, 2], 0.2, 2)
+    assert pick([0.1], strategy="random", count=1).threshold_row is None
+
+
+@pytest.mark.parametrize("shared", [{"per": "source"}, {"stratify": "length"}])
+def test_groups_that_are_shared_out_have_no_threshold(shared: dict[str, str]) -> None:
+    selection = Selection.make(strategy="top", count=2, **shared)
+    found = select(
+        table([0.1, 0.2, 0.3]), selection, sources=lambda: pa.chunked_array([["a", "b", "a"]])
+    )
+    assert len(found.rows) == 2
+    assert found.threshold is found.threshold_row is None
+
+
 def test_a_random_draw_is_that_of_its_seed_for_ever() -> None:
     scores: list[float | None] = [0.5] * 20
     assert pick(scores, strategy="random", count=5).rows.tolist() == [4, 8, 10, 15, 17]

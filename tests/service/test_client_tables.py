@@ -13,6 +13,7 @@ import pytest
 
 from tests.service.conftest import RECORDS
 from winnow.client import Client
+from winnow.client.tables import to_pandas
 from winnow.errors import InputError
 
 FRAME = pd.DataFrame(RECORDS).assign(
@@ -90,3 +91,14 @@ def test_what_is_no_single_table_is_refused(winnow: Client) -> None:
         winnow.score(datasets.DatasetDict({"train": datasets.Dataset.from_list(RECORDS)}))
     with pytest.raises(InputError, match="Give each column one type"):
         winnow.score(pd.DataFrame({"instruction": ["a", 1], "output": ["b", "c"]}))
+
+
+def test_whole_numbers_stay_exact_where_some_are_missing() -> None:
+    large = 2**53 + 1
+    rows = {"n": [large, None], "yes": [True, None], "whole": [1, 2], "part": [0.5, None]}
+    table = pa.table(rows).append_column("winnow", pa.array([{"cluster": 3}, {"cluster": None}]))
+    frame = to_pandas(table)
+    assert [str(kind) for kind in frame.dtypes] == ["Int64", "boolean", "int64", "float64", "Int64"]
+    assert frame["n"][0] == large
+    assert frame["yes"].isna().tolist() == [False, True]
+    assert list(frame.columns)[-1] == "winnow_cluster"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 
-from service.kept import ENTRY_BYTES, Kept
+from service.kept import ENTRY_BYTES, MAX_BYTES, Kept
 
 
 def test_what_nobody_has_asked_for_longest_gives_way() -> None:
@@ -21,21 +23,22 @@ def test_what_nobody_has_asked_for_longest_gives_way() -> None:
     for name in ("a", "b", "c", "a", "d", "a", "b"):
         get(name)
     assert made == ["a", "b", "c", "d", "b"]
-    get("large", 301 + 2 * ENTRY_BYTES)
-    get("large", 301 + 2 * ENTRY_BYTES)
-    get("a")
-    assert made[5:] == ["large", "large"]
+    for name in ("large", "large", "a", "larger", "large"):
+        get(name, 100 if name == "a" else 301 + 2 * ENTRY_BYTES)
+    assert made[5:] == ["large", "larger", "large"]
     for name in "0123":
         get(name, num_bytes=0)
     get("a")
     assert made[-1] == "a"
 
 
-def test_several_that_ask_at_once_get_the_same_value() -> None:
-    kept, asked, made = Kept(), threading.Barrier(8), []
+@pytest.mark.parametrize("max_bytes", [MAX_BYTES, 1])
+def test_several_that_ask_at_once_get_the_same_value(max_bytes: int) -> None:
+    kept, asked, made = Kept(max_bytes), threading.Barrier(8), []
 
     def make() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         made.append(1)
+        time.sleep(0.05)
         return np.zeros(3)
 
     def ask(_: int) -> int:
@@ -45,6 +48,7 @@ def test_several_that_ask_at_once_get_the_same_value() -> None:
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(ask, range(8)))) == 1
     assert made == [1]
+    assert not kept._making
 
 
 def test_what_could_not_be_made_is_tried_again() -> None:
@@ -56,3 +60,21 @@ def test_what_could_not_be_made_is_tried_again() -> None:
     with pytest.raises(FileNotFoundError):
         kept.get(("a",), fail)
     assert len(kept.get(("a",), lambda: np.zeros(3))) == 3
+
+
+def test_who_asks_for_what_takes_long_goes_on_without_it() -> None:
+    kept, go_on = Kept(), threading.Event()
+    made: list[str] = []
+
+    def make(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        assert go_on.wait(30)
+        made.append(name)
+        return np.zeros(3)
+
+    for name in ("a", "a", "b"):
+        assert kept.get_soon((name,), partial(make, name), within_s=0) is None
+    assert len(kept.get(("c",), lambda: np.zeros(2))) == 2
+    go_on.set()
+    for name in ("a", "b"):
+        assert kept.get_soon((name,), partial(make, name), within_s=30) is not None
+    assert made == ["a", "b"]

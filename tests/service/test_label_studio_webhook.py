@@ -95,6 +95,31 @@ def test_telling_it_again_changes_nothing(client: TestClient, hook: str) -> None
     assert [one["task"] for one in again["events"]] == [100, 101]
 
 
+def test_an_event_of_many_annotations_is_one_run(
+    client: TestClient, hook: str, work: Callable[[], None], blobs: Blobs
+) -> None:
+    def bulk(numbers: range) -> dict[str, Any]:
+        changed = [annotation(number, 100, f"Better answer {number}") for number in numbers]
+        return event("ANNOTATIONS_CREATED", changed, [TASKS[0]] * len(changed))
+
+    first = tell(client, hook, bulk(range(300)))
+    assert (first["queued"], len({one["run"] for one in first["events"]})) == (300, 1)
+    assert [one["row"] for one in first["events"]] == list(range(300))
+    work()
+    run = client.get(f"/runs/{first['events'][0]['run']}").json()
+    assert (run["status"], run["counts"]["rows"]) == ("completed", 300)
+    with blobs.open_read(f"datasets/{run['dataset']}/upload") as upload:
+        lines = [json.loads(line) for line in upload]
+    assert [line["label_studio"]["annotation"] for line in lines] == list(range(300))
+
+    # Told again, in other company: only the new ones are scored.
+    assert tell(client, hook, bulk(range(300)))["known"] == 300
+    later = tell(client, hook, bulk(range(250, 310)))
+    assert (later["known"], later["queued"]) == (50, 10)
+    assert later["events"][:50] == [one | {"outcome": "known"} for one in first["events"][250:]]
+    assert len(client.get("/runs").json()["data"]) == 3
+
+
 def test_what_changes_no_answer_starts_nothing(client: TestClient, hook: str) -> None:
     same = annotation(1, 100, RECORDS[0]["output"])
     chosen = annotation(2, 100, None)
@@ -180,7 +205,7 @@ def test_an_event_of_another_shape_is_acknowledged_and_starts_nothing(
         assert (told["queued"], told["known"]) == (0, 0), body
     for content in (b"", b"[]", b'{"action": 7}', b"{" * 5_000):
         assert client.post(hook, content=content).status_code == 422
-    many = event("ANNOTATIONS_CREATED", [CHANGED] * 101, [TASKS[0]] * 101)
+    many = event("ANNOTATIONS_CREATED", [{}] * 10_001, [])
     assert client.post(hook, json=many).status_code == 413
     bomb = event("ANNOTATION_CREATED", CHANGED, TASKS[0])
     bomb["project"]["label_config"] = '<!DOCTYPE v [<!ENTITY f "x">]><View>&f;</View>'

@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Callable
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
@@ -19,10 +19,12 @@ from fastapi.testclient import TestClient
 from service.runs.drawing import Scale, bars, cloud
 from service.runs.html import visible
 from service.runs.reproduce import asked_options
+from service.score.schemas import ScoreOptions
 from tests.service.conftest import RECORDS
 from winnow.client import Client
 from winnow.errors import NotFound
-from winnow.spec import RunSpec
+from winnow.settings import Settings
+from winnow.spec import Method, RunSpec
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = [
@@ -184,6 +186,8 @@ def test_what_a_report_says_repeats_the_run(
 ) -> None:
     run = learned(method=method, name="it's")
     shell = "".join(Page(client.get(f"/runs/{run['id']}/report").text).texts)
+    assert "down to" not in shell
+    assert bool(re.search(r"A tenth by score\s*2up to", shell)) == (method == "learning_percentage")
     command = shell[shell.index("curl -sS") :].splitlines()[0]
     _, _, url, _, _, _, data = shlex.split(command)
     assert data == "@it's"
@@ -208,6 +212,16 @@ def test_what_a_report_says_repeats_the_run(
 def test_the_options_to_ask_for_mean_the_same_run(options: dict[str, Any]) -> None:
     spec = RunSpec.make(**options)
     assert RunSpec.make(**asked_options(spec)) == spec
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("cache", [True, False])
+def test_an_installation_with_a_cache_takes_the_options_to_ask_for(
+    settings: Settings, method: Method, cache: bool
+) -> None:
+    spec = ScoreOptions(method=method).spec(settings.model_copy(update={"cache": cache}))
+    again = ScoreOptions(**asked_options(spec)).spec(settings.model_copy(update={"cache": cache}))
+    assert again == spec
 
 
 def test_figures_keep_within_their_frame() -> None:

@@ -53,6 +53,9 @@ def test_runs_are_listed_by_dataset_and_status(
     assert ids(status="completed") == [finished_run["id"]]
     assert ids(dataset=other["dataset"]) == [other["id"]]
     assert ids(after=other["id"]) == [finished_run["id"]]
+    dry = client.post("/score?dry_run=true", json=RECORDS[:3]).json()
+    assert ids()[0] == dry["id"]
+    assert ids(dry_runs="false") == [other["id"], finished_run["id"]]
 
 
 def test_scores_are_paged_in_row_order(client: TestClient, finished_run: dict[str, Any]) -> None:
@@ -126,6 +129,15 @@ def test_a_histogram_counts_every_scored_row_once(
     bounds = {"bins": 1, "min": scores[2], "max": scores[-3]}
     inner = client.get(path, params=bounds).json()
     assert (inner["below"], inner["counts"], inner["above"]) == (2, [len(RECORDS) - 4], 2)
+
+
+@pytest.mark.parametrize(("low", "high"), [("-1e308", "1e308"), ("1", "1.0000000000000002")])
+def test_a_histogram_without_bins_is_refused(
+    client: TestClient, finished_run: dict[str, Any], low: str, high: str
+) -> None:
+    path = f"/runs/{finished_run['id']}/histogram"
+    answer = client.get(path, params={"min": low, "max": high})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_option")
 
 
 def test_a_cancelled_run_stays_cancelled(client: TestClient, work: Callable[[], None]) -> None:

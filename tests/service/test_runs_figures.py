@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from service.subsets import manifest
 from tests.service.conftest import RECORDS
 
 
@@ -92,6 +94,11 @@ def test_clusters_of_s2l_come_with_the_losses_that_made_them(
         page = client.get(f"/runs/{run['id']}/rows", params={"cluster": one["cluster"]}).json()
         assert page["total"] == one["rows"]
 
+    client.delete(f"/trajectories/{run['trajectory']}")
+    without = client.get(f"/runs/{run['id']}/clusters").json()
+    assert without["steps"] is without["rows_sampled"] is None
+    assert without["data"] == [one | {"losses": None} for one in found["data"]]
+
 
 def test_a_run_without_clusters_has_none(client: TestClient, finished_run: dict[str, Any]) -> None:
     found = client.get(f"/runs/{finished_run['id']}/clusters").json()
@@ -104,6 +111,7 @@ def test_a_manifest_is_known_by_its_tag(client: TestClient, finished_run: dict[s
     first = client.get("/subsets/manifest", params=params)
     rows = sorted(row["score"] for row in scores_of(client, finished_run))
     assert first.json()["threshold"] == rows[9]
+    assert first.json()["threshold_row"] in range(len(RECORDS))
     assert first.headers["Cache-Control"] == "private, no-cache"
     tag = {"If-None-Match": first.headers["ETag"]}
     again = client.get("/subsets/manifest", params=params | {"ratio": "0.50"}, headers=tag)
@@ -112,3 +120,20 @@ def test_a_manifest_is_known_by_its_tag(client: TestClient, finished_run: dict[s
     assert (other.status_code, other.json()["threshold"]) == (200, rows[4])
     subset = client.get("/subsets", params=params, headers=tag)
     assert (subset.status_code, subset.headers["ETag"] == tag["If-None-Match"]) == (200, False)
+
+
+def test_a_manifest_does_not_wait_until_a_large_dataset_is_hashed(
+    client: TestClient, finished_run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/subsets/manifest?run={finished_run['id']}&ratio=0.5"
+    hash_all, go_on = manifest._hashes, Event()
+    monkeypatch.setattr(manifest, "_hashes", lambda of: go_on.wait(60) and hash_all(of))
+    with monkeypatch.context() as hurried:
+        hurried.setattr(manifest, "HASHING_S", 0.01)
+        first = client.get(path)
+    go_on.set()
+    assert first.json()["duplicates"] is None
+    assert "ETag" not in first.headers
+    second = client.get(path)
+    assert second.json() == first.json() | {"duplicates": 0}
+    assert "ETag" in second.headers

@@ -94,8 +94,9 @@ MISLEADING = 1.0
 class Selected:
     """The rows of a selection.
 
-    `rows` are row numbers in the order asked for; `len(rows) + sum(taken_by_rule.values()) == rows_read`; `threshold`
-    is the last score that got in, None if none did or scores alone did not decide.
+    `rows` are row numbers in the order asked for; `len(rows) + sum(taken_by_rule.values()) == rows_read`. `threshold`
+    is the last score that got in, and of the rows that have it `threshold_row` is the last that got in: those with a
+    higher number were beyond k. Both are None if no row got in or scores alone did not decide.
     """
 
     rows: Rows
@@ -103,6 +104,7 @@ class Selected:
     k: int
     taken_by_rule: dict[str, int]
     threshold: float | None
+    threshold_row: int | None = None
 
 
 def select(
@@ -127,12 +129,14 @@ def select(
     ]
     chosen = np.sort(np.concatenate([candidates[:0], *parts]))
     taken["beyond_k"] = len(candidates) - len(chosen)
+    last = _last(scores.score[chosen], selection)
     return Selected(
         rows=scores.row[_arrange(chosen, scores, selection)],
         rows_read=len(scores),
         k=k,
         taken_by_rule=taken,
-        threshold=_threshold(scores.score[chosen], selection),
+        threshold=None if last is None else float(scores.score[chosen[last]]),
+        threshold_row=None if last is None else int(scores.row[chosen[last]]),
     )
 
 
@@ -271,8 +275,10 @@ def _arrange(chosen: Rows, scores: ScoreTable, selection: Selection) -> Rows:
     return chosen[np.lexsort((chosen, score if selection.lowest_first else -score))]
 
 
-def _threshold(chosen_scores: npt.NDArray[np.float64], selection: Selection) -> float | None:
-    if not len(chosen_scores) or selection.strategy not in {"top", "bottom"}:
+def _last(chosen_scores: npt.NDArray[np.float64], selection: Selection) -> int | None:
+    """The place of the row that got in last, where scores alone decide; among equal scores that is the last one."""
+    shared_out = selection.per is not None or selection.stratify is not None
+    if not len(chosen_scores) or shared_out or selection.strategy not in {"top", "bottom"}:
         return None
     last = chosen_scores.max() if selection.lowest_first else chosen_scores.min()
-    return float(last)
+    return int(np.flatnonzero(chosen_scores == last)[-1])
