@@ -118,7 +118,10 @@ def test_blank_lines_are_counted_in_line_numbers() -> None:
         (b'{"prompt": "p", "response": "\xed\xa0\x80"}', "not valid UTF-8"),
         (b'{"prompt": "p", "response": "a\x00"}', "not valid JSON"),
         (b'{"prompt": "p"} {"prompt": "p"}', "Extra data"),
-        (b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested more than 200 levels deep"),
+        (
+            b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            "nested more than 200 levels deep",
+        ),
         (b'{"prompt": ' + b"[" * 200 + b"]" * 200 + b"}", "nested more than 200 levels deep"),
     ],
 )

@@ -66,7 +66,13 @@ def test_a_run_is_cancelled_and_deleted(
     page.goto(f"{url}/#/runs/{run}")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("main")).to_contain_text("Cancelled after 0 rows")
-    page.get_by_role("button", name="Delete").click()
+    delete = page.get_by_role("button", name="Delete")
+    delete.click()
+    page.evaluate("location.hash = '#/'")
+    expect(page.get_by_role("heading", name="Score a dataset")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.go_back()
+    delete.click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_role("heading", name="Score a dataset")).to_be_visible()
     assert api.get(f"/runs/{run}").status_code == 404
@@ -88,12 +94,18 @@ def test_a_fine_tune_is_started_and_its_loss_watched(
     with database.transaction() as connection:
         jobs.finish_validating(connection, job["id"], [], rows=20)
         jobs.move(connection, job["id"], "running", "The job trains.", step=0, total_steps=10)
+    pause = page.get_by_role("button", name="Pause")
+    pause.focus()
     for step in range(1, 6):
         data = {"step": step, "total_steps": 10, "loss": 4.0 / step, "eta_s": 10.0 - step}
         with database.transaction() as connection:
             add_event(connection, job["id"], "fine_tune.step", f"Step {step}/10", data)
     expect(page.locator("main")).to_contain_text("Step 5: training loss 0.8000")
     expect(page.locator("main")).to_contain_text("step 5 of 10")
+    with database.transaction() as connection:
+        jobs.move(connection, job["id"], "paused", "The job rests.")
+    # Whoever is on the button when it goes is on its successor.
+    expect(page.get_by_role("button", name="Resume")).to_be_focused()
     expect(page.locator(".plot .lines path.js-line")).to_have_count(1)
     failed = ErrorInfo(code="out_of_memory", message="Halve batch_size.")
     with database.transaction() as connection:

@@ -33,10 +33,9 @@ def settled(page: Page) -> None:
     expect(page.locator(".outcome")).to_have_attribute("aria-busy", "false")
 
 
-def ratio(page: Page) -> str:
-    found = re.search(r"ratio=([\d.]+)", page.url)
-    assert found is not None, page.url
-    return found[1]
+def remembered(page: Page, ratio: str) -> None:
+    """The address names this ratio, which it does once the hand has come to rest."""
+    expect(page).to_have_url(re.compile(rf"ratio={re.escape(ratio)}(&|$)"))
 
 
 def test_a_hundred_thousand_rows(page: Page, url: str, worker: Worker, api: httpx.Client) -> None:
@@ -87,8 +86,9 @@ def test_the_threshold_is_dragged(page: Page, url: str, worker: Worker, api: htt
     while_dragging = float(handle.locator("output").inner_text().split()[-1])
     page.mouse.up()
     settled(page)
-    assert ratio(page) != "0.1"
-    manifest = api.get("/subsets/manifest", params={"run": run["id"], "ratio": ratio(page)}).json()
+    ratio = f"{float(page.get_by_label('Ratio in percent').input_value()) / 100:.5g}"
+    remembered(page, ratio)
+    manifest = api.get("/subsets/manifest", params={"run": run["id"], "ratio": ratio}).json()
     assert kept(page) == manifest["rows_selected"] > 600
     assert handle.locator("output").inner_text() == f"≥ {manifest['threshold']:.4f}"
     assert while_dragging == pytest.approx(manifest["threshold"], abs=0.005)
@@ -111,15 +111,16 @@ def test_the_ratio_by_keyboard(page: Page, url: str, worker: Worker, api: httpx.
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#rows-kept")).to_have_text("36")
-    assert ratio(page) == "0.09"
+    remembered(page, "0.09")
     exact = page.get_by_label("Ratio in percent")
     exact.fill("2.5")
     exact.press("Enter")
     expect(page.locator("#rows-kept")).to_have_text("10")
-    assert ratio(page) == "0.025"
+    remembered(page, "0.025")
     page.get_by_label("Choose").select_option("random")
     settled(page)
     expect(page.locator(".handle")).to_be_hidden()
+    expect(page).to_have_url(re.compile("strategy=random"))
     page.reload()
     expect(page.get_by_label("Choose")).to_have_value("random")
     expect(page.locator("#rows-kept")).to_have_text("10")

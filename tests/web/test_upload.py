@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from playwright.sync_api import Page, expect
@@ -53,6 +54,15 @@ def test_a_dropped_file_becomes_a_subset(
     assert Path(saving.value.path()).read_bytes() == expected
     assert saving.value.suggested_filename == f"{run}-subset.jsonl"
 
+    # The same bytes again are the same dataset: to look at them and leave must not take the run away.
+    page.goto(url)
+    with worker.running():
+        drop(page, content)
+        expect(page.get_by_role("button", name="Start scoring")).to_be_visible()
+        page.get_by_role("button", name="Close").click()
+        expect(page.get_by_role("button", name="Start scoring")).to_be_hidden()
+    assert api.get(f"/runs/{run}").status_code == 200
+
 
 def test_the_commands_that_are_shown_get_exactly_the_selection(
     page: Page, url: str, worker: Worker, api: httpx.Client, key: str, tmp_path: Path
@@ -81,6 +91,41 @@ def test_the_commands_that_are_shown_get_exactly_the_selection(
     assert b"<!doctype html>" in Path(saving.value.path()).read_bytes()[:100].lower()
 
 
+def test_a_crafted_link_puts_nothing_into_the_commands(
+    page: Page, url: str, worker: Worker, api: httpx.Client
+) -> None:
+    run = completed(api, worker, [record(n) for n in range(20)])
+    code = quote("0.5,__import__('os').system('id')")
+    page.goto(f"{url}/#/runs/{run['id']}?ratio={code}&strategy={code}&per={code}&order={code}")
+    expect(page.locator("#rows-kept")).to_have_text("2")
+    for name in ("curl", "Python"):
+        page.get_by_text(name, exact=True).click()
+        command = page.get_by_label(f"{name} command", exact=True)
+        expect(command).to_contain_text("0.1")
+        expect(command).not_to_contain_text("import__")
+
+
+def test_a_stored_dataset_is_looked_at_again_and_deleted(
+    page: Page, url: str, worker: Worker, api: httpx.Client
+) -> None:
+    completed(api, worker, [record(n) for n in range(20)])
+    page.goto(url)
+    line = page.get_by_role("region", name="Datasets").get_by_role("row").last
+    line.get_by_role("link", name="Score again").click()
+    expect(page.get_by_role("button", name="Start scoring")).to_be_visible()
+    page.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("button", name="Start scoring")).to_be_hidden()
+    button = line.get_by_role("button", name="Delete")
+    button.click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(button).to_be_focused()
+    button.click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(button).to_have_count(0)
+    assert api.get("/datasets").json()["data"] == api.get("/runs").json()["data"] == []
+
+
 def test_what_is_no_dataset_is_refused_with_a_reason(page: Page, url: str) -> None:
     page.goto(url)
     drop(page, b"\x89PNG\r\n\x1a\n" + bytes(100), name="cat.png")
@@ -90,7 +135,7 @@ def test_what_is_no_dataset_is_refused_with_a_reason(page: Page, url: str) -> No
 
 
 def test_a_file_without_a_usable_row_says_so_before_it_is_scored(
-    page: Page, url: str, worker: Worker
+    page: Page, url: str, worker: Worker, api: httpx.Client
 ) -> None:
     page.goto(url)
     with worker.running():
@@ -99,6 +144,9 @@ def test_a_file_without_a_usable_row_says_so_before_it_is_scored(
         expect(preview.get_by_role("alert").first).to_contain_text("row")
         expect(preview).to_contain_text("line 3")
         expect(page.get_by_role("button", name="Start scoring")).to_be_disabled()
+        page.get_by_role("button", name="Discard").click()
+        expect(preview).to_be_hidden()
+    assert api.get("/datasets").json()["data"] == []
 
 
 def test_a_key_is_asked_for_and_shows_its_owner_his_own_things(
@@ -114,6 +162,9 @@ def test_a_key_is_asked_for_and_shows_its_owner_his_own_things(
     page.goto(url)
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("key")
+    for _ in range(3):
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_visible()
     page.get_by_label("Key", exact=True).fill("winnow_sk_wrong")
     page.get_by_label("Key", exact=True).press("Enter")
     expect(dialog.get_by_role("alert")).to_contain_text("not known")

@@ -110,7 +110,7 @@ export async function problemOf(response) {
   return new Problem(response.status, body);
 }
 
-/** Upload a file, which fetch can't do with progress; `onProgress` hears the share that was sent. */
+/** Upload a file, which fetch can't do with progress; `onProgress` hears the share that was sent. {status, body}. */
 export function upload(path, file, { onProgress, signal }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -121,7 +121,7 @@ export function upload(path, file, { onProgress, signal }) {
     request.responseType = "json";
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.onload = () => {
-      if (request.status < 400) resolve(request.response);
+      if (request.status < 400) resolve({ status: request.status, body: request.response });
       else reject(new Problem(request.status, request.response ?? {}));
     };
     request.onerror = () => reject(new Away());
@@ -160,9 +160,19 @@ function save(url, filename) {
   link.click();
 }
 
-/** A new key for a request that must happen once; `crypto.randomUUID` is missing on plain HTTP. */
-export function idempotencyKey() {
+/** A new key for a request that must happen once: `crypto.randomUUID` is missing on plain HTTP. */
+function idempotencyKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** A function from what is sent to its key: the same one for as long as the same is sent. */
+export function keyPerContent() {
+  let [last, key] = [null, null];
+  return (json) => {
+    const content = JSON.stringify(json);
+    if (content !== last) [last, key] = [content, idempotencyKey()];
+    return key;
+  };
 }
 
 export function pause(ms, signal) {

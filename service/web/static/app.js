@@ -42,7 +42,12 @@ async function show() {
     await view(main, pattern.exec(path)?.slice(1) ?? [], { query, signal, title });
   } catch (problem) {
     if (signal.aborted) return;
-    fill(main, h("h1", { tabindex: "-1" }, "This can't be shown"), h("p.error", { role: "alert" }, problem.message), h("p", h("a", { href: "#/" }, "To the start")));
+    fill(
+      main,
+      h("h1", { tabindex: "-1" }, "This can't be shown"),
+      h("p.error", { role: "alert" }, problem.message),
+      h("p", h("a", { href: "#/" }, "To the start")),
+    );
   }
 }
 let arrived = false;

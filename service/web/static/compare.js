@@ -10,11 +10,15 @@ const PARTNERS = 100;
 
 /** A choice among the other completed runs of the same dataset. */
 export async function comparisonPicker(run, signal) {
-  const query = { dataset: run.dataset, status: "completed", limit: PARTNERS };
+  const query = { dataset: run.dataset, status: "completed", dry_runs: false, limit: PARTNERS };
   const { data } = await get("/runs", { query, signal });
-  const others = data.filter(({ id, dry_run: dry }) => id !== run.id && !dry);
-  if (!others.length) return h("p.hint", "This dataset has no other completed run. Score it with another method or model to compare.");
-  const other = choice(others.map((each) => [each.id, inShort(each)]), others[0].id);
+  const others = data.filter(({ id }) => id !== run.id);
+  if (!others.length)
+    return h("p.hint", "This dataset has no other completed run. Score it with another method or model to compare.");
+  const other = choice(
+    others.map((each) => [each.id, inShort(each)]),
+    others[0].id,
+  );
   const go = () => (location.hash = `#/compare/${run.id}/${other.value}`);
   return h("div.row", field("Other run", other), h("button", { type: "button", onclick: go }, "Compare"));
 }
@@ -30,7 +34,10 @@ export async function showComparison(main, [first, second], { signal, title }) {
   fill(
     main,
     h("header.page-head", h("h1", { tabindex: "-1" }, "Compare two runs")),
-    h("div.pair", runs.map((run, index) => card(run, "AB"[index]))),
+    h(
+      "div.pair",
+      runs.map((run, index) => card(run, "AB"[index])),
+    ),
     h(
       "div.pair",
       section("Agreement", correlations(agreement), overlaps(agreement)),
@@ -69,38 +76,64 @@ function correlations({ rows, spearman, kendall, partial, length }) {
   ];
 }
 
-const SERIES = [["highest", "accent", "solid"], ["lowest", "second", "solid"], ["chance", "muted", "dot"]];
+const SERIES = [
+  ["highest", "accent", "solid"],
+  ["lowest", "second", "solid"],
+  ["chance", "muted", "dot"],
+];
 
 function overlapFigure({ overlaps: data }, signal) {
   const ticks = data.map(({ ratio }) => 100 * ratio);
-  const plot = figure("Line chart: share of rows that both runs would keep, by ratio", (colours) => ({
-    data: SERIES.map(([name, ink, dash]) => ({
-      type: "scatter",
-      mode: "lines+markers",
-      x: ticks,
-      y: data.map((overlap) => 100 * overlap[name]),
-      hovertemplate: `${name}: %{y:.1f} % at %{x} %<extra></extra>`,
-      line: { color: colours[ink], dash, width: 1.5 },
-      marker: { color: colours[ink], size: 5 },
-    })),
-    layout: {
-      hovermode: "closest",
-      xaxis: axis(colours, "Ratio, %", { type: "log", tickvals: ticks }),
-      yaxis: axis(colours, "In common, %", { range: [0, 102] }),
-    },
-  }), signal);
-  return h("div", plot.element, legend([["accent", "highest scores"], ["second", "lowest scores"], ["muted", "unrelated runs"]]));
+  const plot = figure(
+    "Line chart: share of rows that both runs would keep, by ratio",
+    (colours) => ({
+      data: SERIES.map(([name, ink, dash]) => ({
+        type: "scatter",
+        mode: "lines+markers",
+        x: ticks,
+        y: data.map((overlap) => 100 * overlap[name]),
+        hovertemplate: `${name}: %{y:.1f} % at %{x} %<extra></extra>`,
+        line: { color: colours[ink], dash, width: 1.5 },
+        marker: { color: colours[ink], size: 5 },
+      })),
+      layout: {
+        hovermode: "closest",
+        xaxis: axis(colours, "Ratio, %", { type: "log", tickvals: ticks }),
+        yaxis: axis(colours, "In common, %", { range: [0, 102] }),
+      },
+    }),
+    signal,
+  );
+  return h(
+    "div",
+    plot.element,
+    legend([
+      ["accent", "highest scores"],
+      ["second", "lowest scores"],
+      ["muted", "unrelated runs"],
+    ]),
+  );
 }
 
 function overlaps({ overlaps: data }) {
-  const cells = ({ highest, lowest, chance }) => [highest, lowest, chance].map((share) => h("td.number", percent(share)));
+  const cells = ({ highest, lowest, chance }) =>
+    [highest, lowest, chance].map((share) => h("td.number", percent(share)));
   return scroller(
     "Overlap by ratio",
     h(
       "table.data",
       h("caption.visually-hidden", "Share in common, by ratio"),
-      h("thead", h("tr", ["Ratio", "Highest", "Lowest", "Unrelated"].map((text) => h("th.number", { scope: "col" }, text)))),
-      h("tbody", data.map((overlap) => h("tr", h("th.number", { scope: "row" }, percent(overlap.ratio, 0)), cells(overlap)))),
+      h(
+        "thead",
+        h(
+          "tr",
+          ["Ratio", "Highest", "Lowest", "Unrelated"].map((text) => h("th.number", { scope: "col" }, text)),
+        ),
+      ),
+      h(
+        "tbody",
+        data.map((overlap) => h("tr", h("th.number", { scope: "row" }, percent(overlap.ratio, 0)), cells(overlap))),
+      ),
     ),
   );
 }

@@ -58,7 +58,10 @@ export function choice(options, chosen, attributes = {}) {
 /** Facts as a description list: [term, value] pairs; a pair without a value is left out. */
 export function facts(pairs) {
   const known = pairs.filter(([, value]) => value !== null && value !== undefined);
-  return h("dl.facts", known.map(([term, value]) => h("div", h("dt", term), h("dd", value))));
+  return h(
+    "dl.facts",
+    known.map(([term, value]) => h("div", h("dt", term), h("dd", value))),
+  );
 }
 
 /** A section of a page with its heading. */

@@ -1,6 +1,6 @@
 // Starting a fine-tune on the selected rows.
 
-import { idempotencyKey, post } from "./api.js";
+import { keyPerContent, post } from "./api.js";
 import { choice, field, fill, h } from "./dom.js";
 import { modelName } from "./format.js";
 import { reference } from "./selection.js";
@@ -8,10 +8,19 @@ import { reference } from "./selection.js";
 /** A form in a fold; sends the reader to the page of the job. `models` are those of the installation. */
 export function fineTuneForm(run, { asked, answer }, models) {
   const bases = models.filter((model) => model.base === null);
-  const model = choice(bases.map(({ id }) => [id, modelName(id)]), bases.find(({ id }) => id === run.model)?.id);
+  const model = choice(
+    bases.map(({ id }) => [id, modelName(id)]),
+    bases.find(({ id }) => id === run.model)?.id,
+  );
   const epochs = h("input", { type: "number", min: 1, max: 50, step: 1, placeholder: "auto" });
-  const suffix = h("input", { type: "text", maxlength: 64, pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*", spellcheck: "false" });
+  const suffix = h("input", {
+    type: "text",
+    maxlength: 64,
+    pattern: "[A-Za-z0-9][A-Za-z0-9._\\-]*",
+    spellcheck: "false",
+  });
   const status = h("p.error", { role: "alert" });
+  const keyOf = keyPerContent();
   const button = h("button.primary", { type: "submit" }, "Start");
   const form = h(
     "form",
@@ -30,15 +39,13 @@ export function fineTuneForm(run, { asked, answer }, models) {
     fill(status);
     try {
       const hyperparameters = { n_epochs: epochs.value ? Number(epochs.value) : "auto" };
-      const job = await post("/v1/fine_tuning/jobs", {
-        json: {
-          model: model.value,
-          training_file: reference(run, asked.get()),
-          method: { type: "supervised", supervised: { hyperparameters } },
-          ...(suffix.value ? { suffix: suffix.value } : {}),
-        },
-        idempotencyKey: idempotencyKey(),
-      });
+      const json = {
+        model: model.value,
+        training_file: reference(run, asked.get()),
+        method: { type: "supervised", supervised: { hyperparameters } },
+        ...(suffix.value ? { suffix: suffix.value } : {}),
+      };
+      const job = await post("/v1/fine_tuning/jobs", { json, idempotencyKey: keyOf(json) });
       location.hash = `#/jobs/${job.id}`;
     } catch (problem) {
       fill(status, problem.message);

@@ -1,4 +1,4 @@
-// The spread of the scores with the threshold as a line that can be dragged; the slider below it does the same by keyboard.
+// The spread of the scores with the threshold as a line that can be dragged; by keyboard the slider does the same.
 
 import { h } from "./dom.js";
 import { count, decimal } from "./format.js";
@@ -17,6 +17,7 @@ export function histogramFigure(run, distribution, selection, signal) {
 
   const plot = figure("Histogram of the scores", draw, signal);
   const handle = h("div.handle", { hidden: true }, h("span.grip"), h("output"));
+  plot.element.classList.add("tall");
   plot.element.append(handle);
 
   function draw(colours, width) {
@@ -86,7 +87,10 @@ export function histogramFigure(run, distribution, selection, signal) {
   }
   answer.subscribe(({ pending }) => pending || settle(), signal);
 
-  const names = [["accent", "kept"], ["rest", "left out"]];
+  const names = [
+    ["accent", "kept"],
+    ["rest", "left out"],
+  ];
   if (distribution.limit < distribution.high) names.push(["warn", "1 or more: the prompt does not help"]);
   const key = legend(names);
   const showKey = () => (key.hidden = end() === null);

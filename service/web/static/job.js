@@ -3,22 +3,20 @@
 import { download, get, post } from "./api.js";
 import { confirmed } from "./confirm.js";
 import { announcer, facts, fill, h, section } from "./dom.js";
-import { count, decimal, duration, modelName, moment } from "./format.js";
-import { axis, figure, legend } from "./plot.js";
+import { count, duration, modelName, moment } from "./format.js";
+import { STEP, lossFigure } from "./loss.js";
 import { debounce } from "./state.js";
 import { follow } from "./stream.js";
 import { plain } from "./text.js";
 
 const JOBS = "/v1/fine_tuning/jobs";
-const FEW_STEPS = 10;
-const STEP = "fine_tune.step";
-const EVALUATED = "fine_tune.eval";
 const ENDS = new Set(["succeeded", "failed", "cancelled"]);
 
 /** Show the job `id` in `main` until the reader leaves. */
 export async function showJob(main, [id], { signal, title }) {
   title("Fine-tune");
   const head = h("div.view");
+  const heading = jobHeading(act, signal);
   const results = h("div");
   const log = h("ol.log");
   const losses = lossFigure(signal);
@@ -26,7 +24,9 @@ export async function showJob(main, [id], { signal, title }) {
 
   async function look() {
     const job = await get(`${JOBS}/${id}`, { signal });
-    fill(head, heading(job, act), progress(job));
+    heading.show(job);
+    if (head.hasChildNodes()) head.lastElementChild.replaceWith(progress(job));
+    else fill(head, heading.element, progress(job));
     if (lastStep) showStep(head, lastStep);
     fill(results, await resultList(job, signal));
   }
@@ -60,24 +60,43 @@ export async function showJob(main, [id], { signal, title }) {
   if (!signal.aborted) await look();
 }
 
-function heading(job, act) {
+/** The heading of a job. It is made once, since a button that is made anew would lose the focus. */
+function jobHeading(act, signal) {
   const told = h("p.error", { role: "alert" });
   const button = (text, attributes, deed) =>
-    h("button", { type: "button", ...attributes, onclick: () => deed().catch((problem) => fill(told, problem.message)) }, text);
-  const cancel = async () => {
-    if (await confirmed("Cancel this fine-tune?", "It ends for good. Pausing keeps its last checkpoint.", "Cancel it")) await act("cancel");
-  };
-  const active = !ENDS.has(job.status);
-  return h(
-    "header.page-head",
-    h("div", h("h1", { tabindex: "-1" }, job.user_provided_suffix ?? "Fine-tune"), h("span", { class: `status ${job.status}` }, job.status.replaceAll("_", " "))),
     h(
-      "div.actions",
-      active && job.status !== "paused" && button("Pause", {}, () => act("pause")),
-      job.status === "paused" && button("Resume", {}, () => act("resume")),
-      active && button("Cancel", { class: "danger" }, cancel),
-    ),
-    told,
+      "button",
+      { type: "button", ...attributes, onclick: () => deed().catch((problem) => fill(told, problem.message)) },
+      text,
+    );
+  const pause = button("Pause", {}, () => act("pause"));
+  const resume = button("Resume", {}, () => act("resume"));
+  const cancel = button("Cancel", { class: "danger" }, async () => {
+    const consequence = "It ends for good. Pausing keeps its last checkpoint.";
+    if (await confirmed("Cancel this fine-tune?", consequence, "Cancel it", signal)) await act("cancel");
+  });
+  const name = h("h1", { tabindex: "-1" });
+  const status = h("span");
+  const about = h("div");
+  const element = h("header.page-head", h("div", name, status), h("div.actions", pause, resume, cancel), told, about);
+
+  function show(job) {
+    const active = !ENDS.has(job.status);
+    const paused = job.status === "paused";
+    const focused = document.activeElement;
+    fill(name, job.user_provided_suffix ?? "Fine-tune");
+    fill(status, job.status.replaceAll("_", " ")).className = `status ${job.status}`;
+    pause.hidden = !active || paused;
+    resume.hidden = !paused;
+    cancel.hidden = !active;
+    if (element.contains(focused) && focused.hidden) [pause, resume, name].find((each) => !each.hidden).focus();
+    fill(about, jobFacts(job));
+  }
+  return { element, show };
+}
+
+function jobFacts(job) {
+  return [
     facts([
       ["Base model", modelName(job.model)],
       ["Trained on", trainedOn(job.training_file)],
@@ -87,9 +106,16 @@ function heading(job, act) {
       ["Started", moment(job.created_at)],
       ["Job", h("code", job.id)],
     ]),
-    job.error && h("div.failure", { role: "alert" }, h("h2", "The job failed"), h("p", job.error.message), h("p.hint", h("code", job.error.code))),
+    job.error &&
+      h(
+        "div.failure",
+        { role: "alert" },
+        h("h2", "The job failed"),
+        h("p", job.error.message),
+        h("p.hint", h("code", job.error.code)),
+      ),
     job.winnow.waits_for && h("p.notice", job.winnow.waits_for),
-  );
+  ];
 }
 
 function trainedOn(name) {
@@ -101,11 +127,19 @@ function progress(job) {
   const { step, total_steps: steps } = job.winnow;
   const bar = h("progress", { "aria-label": "Steps", max: steps ?? 1 });
   if (steps) bar.value = step;
-  return h("div.progress", { hidden: ENDS.has(job.status) }, bar, h("p.figures", { id: "steps" }, stepText(step, steps, null)));
+  return h(
+    "div.progress",
+    { hidden: ENDS.has(job.status) },
+    bar,
+    h("p.figures", { id: "steps" }, stepText(step, steps, null)),
+  );
 }
 
 function stepText(step, steps, left) {
-  const told = [steps ? `step ${count(step)} of ${count(steps)}` : "not begun", left !== null && `${duration(left)} left`];
+  const told = [
+    steps ? `step ${count(step)} of ${count(steps)}` : "not begun",
+    left !== null && `${duration(left)} left`,
+  ];
   return told.filter(Boolean).map((text) => h("span", text));
 }
 
@@ -117,39 +151,19 @@ function showStep(head, { step, total_steps: steps, eta_s: left }) {
   fill(head.querySelector("#steps"), stepText(step, steps, left));
 }
 
-/** The loss of training as a line, that of validation as points; grows with each `add`. */
-function lossFigure(signal) {
-  const series = { [STEP]: { x: [], y: [] }, [EVALUATED]: { x: [], y: [] } };
-  const latest = h("p.hint");
-  const names = legend([["accent", "training"], ["second", "validation"]]);
-  names.hidden = true;
-  let due = 0;
-  const plot = figure("Line chart: training loss by step", (colours) => ({
-    data: [
-      { type: "scatter", mode: "lines", ...series[STEP], line: { color: colours.accent, width: 1.5 } },
-      { type: "scatter", mode: "markers", ...series[EVALUATED], marker: { color: colours.second, size: 7 } },
-    ].map((trace) => ({ ...trace, x: [...trace.x], y: [...trace.y], hovertemplate: "step %{x}: %{y:.4f}<extra></extra>" })),
-    layout: { xaxis: axis(colours, "Step", { rangemode: "tozero", dtick: series[STEP].x.at(-1) < FEW_STEPS ? 1 : null }), yaxis: axis(colours, "Loss, nats per token") },
-  }), signal);
-  function add(type, { step, loss }) {
-    series[type].x.push(step);
-    series[type].y.push(loss);
-    names.hidden = !series[EVALUATED].x.length;
-    latest.textContent = `Step ${count(step)}: ${type === EVALUATED ? "validation" : "training"} loss ${decimal(loss)}`;
-    // A history of hundreds of events arrives at once, and is drawn once.
-    cancelAnimationFrame(due);
-    due = requestAnimationFrame(plot.redraw);
-  }
-  return { element: h("div", plot.element, h("div.under", names, latest)), add };
-}
-
 async function resultList(job, signal) {
   if (job.status !== "succeeded") return h("p.hint", "There are files once the job has succeeded.");
   const files = await Promise.all(job.result_files.map((id) => get(`/v1/files/${id}`, { signal })));
   const fetchOne = (file) => () => download(`/v1/files/${file.id}/content`, file.filename.split("/").pop());
   return h(
     "div",
-    facts([["Model", h("code", job.fine_tuned_model)], ["Tokens trained", count(job.trained_tokens)]]),
-    h("ul.files", files.map((file) => h("li", h("button.quiet", { type: "button", onclick: fetchOne(file) }, file.filename)))),
+    facts([
+      ["Model", h("code", job.fine_tuned_model)],
+      ["Tokens trained", count(job.trained_tokens)],
+    ]),
+    h(
+      "ul.files",
+      files.map((file) => h("li", h("button.quiet", { type: "button", onclick: fetchOne(file) }, file.filename))),
+    ),
   );
 }

@@ -3,11 +3,17 @@
 import { setKey } from "./api.js";
 import { field, h } from "./dom.js";
 
-/** Show the dialog; resolves when a key was entered. It can't be dismissed: without a key there is nothing to see. */
+/** Show the dialog; resolves when a key was entered. Dismissed, it comes back: without a key there is nothing to see. */
 export function askForKey(sentence) {
   return new Promise((resolve) => {
+    let entered = false;
     const input = h("input", {
-      type: "password", name: "key", required: true, autocomplete: "off", spellcheck: "false", placeholder: "winnow_sk_…",
+      type: "password",
+      name: "key",
+      required: true,
+      autocomplete: "off",
+      spellcheck: "false",
+      placeholder: "winnow_sk_…",
     });
     const form = h(
       "form",
@@ -17,13 +23,22 @@ export function askForKey(sentence) {
       field("Key", input, "Made by `winnow keys create`. Kept until you close this tab."),
       h("div.actions", h("button.primary", { type: "submit" }, "Use this key")),
     );
-    const dialog = h("dialog.small", { "aria-labelledby": "key-title", oncancel: (event) => event.preventDefault() }, form);
+    const dialog = h(
+      "dialog.small",
+      { "aria-labelledby": "key-title", onclose: closed },
+      form,
+    );
     function enter(event) {
       event.preventDefault();
       setKey(input.value.trim());
+      entered = true;
       dialog.close();
+    }
+    function closed() {
+      // A browser lets a page hold a dialog against Escape once only.
+      if (!entered) return dialog.showModal();
       dialog.remove();
-      resolve();
+      return resolve();
     }
     document.body.append(dialog);
     dialog.showModal();

@@ -19,7 +19,13 @@ export function outcomePanel(run, { asked, answer }, signal) {
     if (manifest === null) return fill(panel, h("p.hint", "Counting …"));
     if (pending) return panel;
     spoken.say(`${count(manifest.rows_selected)} of ${count(manifest.rows_read)} rows are kept.`);
-    return fill(panel, headline(manifest, keptEnd(run, asked.get())), bar(manifest), rules(manifest), comparison(manifest));
+    return fill(
+      panel,
+      headline(manifest, keptEnd(run, asked.get())),
+      bar(manifest),
+      rules(manifest),
+      comparison(manifest),
+    );
   }
 }
 
@@ -48,13 +54,19 @@ function bar({ rows_selected: kept, rows_read: read, taken_by_rule: taken }) {
 }
 
 function rules({ rows_selected: kept, rows_read: read, rows_wanted: wanted, taken_by_rule: taken }) {
-  const line = (name, text, rows) => h("tr", h(`th.part-${name}`, { scope: "row" }, text), h("td", count(rows)), h("td", shareOf(rows, read)));
+  const line = (name, text, rows) =>
+    h("tr", h(`th.part-${name}`, { scope: "row" }, text), h("td", count(rows)), h("td", shareOf(rows, read)));
   const taking = Object.entries(taken).filter(([, rows]) => rows);
   return h(
     "table.plain",
     h("caption.visually-hidden", "What becomes of the rows"),
-    h("tbody", line("kept", "Kept", kept), taking.map(([rule, rows]) => line(rule, RULES[rule] ?? rule, rows))),
-    kept < wanted && h("tfoot", h("tr", h("td", { colspan: 3 }, `${count(wanted)} were asked for; the rules leave fewer.`))),
+    h(
+      "tbody",
+      line("kept", "Kept", kept),
+      taking.map(([rule, rows]) => line(rule, RULES[rule] ?? rule, rows)),
+    ),
+    kept < wanted &&
+      h("tfoot", h("tr", h("td", { colspan: 3 }, `${count(wanted)} were asked for; the rules leave fewer.`))),
   );
 }
 

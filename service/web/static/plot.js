@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 const INKS = ["ink", "muted", "line", "panel", "accent", "rest", "warn", "bad", "good", "second"];
 const SERIES = ["accent", "second", "good", "warn", "bad", "muted"];
 
-/** Plotly inserts the styles of its maps, which the policy forbids, unless an element bears this id. No map is drawn. */
+/** Plotly inserts the styles of its maps unless an element bears this id. The policy forbids it, and no map is drawn. */
 const MAP_STYLES = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
 
 let loading = null;
@@ -37,8 +37,8 @@ export function inks() {
 export const seriesInk = (colours, index) => colours[SERIES[index % SERIES.length]];
 
 /**
- * A figure that redraws with the theme and its size. `draw(colours, width)` gives Plotly's data and layout, `label` says
- * what is to be seen, `onPoint` hears of a click on a point. Returns the element and `redraw`.
+ * A figure that redraws with the theme and its size. `draw(colours, width)` gives Plotly's data and layout, `label`
+ * says what is to be seen, `onPoint` hears of a click on a point. Returns the element and `redraw`.
  */
 export function figure(label, draw, signal, onPoint = null) {
   const canvas = h("div.canvas");
@@ -62,12 +62,15 @@ export function figure(label, draw, signal, onPoint = null) {
     width = element.clientWidth;
     redraw();
   });
-  plotly().then((loaded) => {
-    if (signal.aborted) return;
-    library = loaded;
-    resized.observe(element);
-    redraw();
-  }, () => canvas.replaceChildren(h("p.error", "The figure could not be loaded. Reload the page.")));
+  plotly().then(
+    (loaded) => {
+      if (signal.aborted) return;
+      library = loaded;
+      resized.observe(element);
+      redraw();
+    },
+    () => canvas.replaceChildren(h("p.error", "The figure could not be loaded. Reload the page.")),
+  );
 
   window.addEventListener("winnow-theme", redraw, { signal });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw, { signal });
@@ -109,5 +112,8 @@ export function axis(colours, title, options = {}) {
 
 /** What a series is called, beside its colour: Plotly's own legend can't wrap. */
 export function legend(entries) {
-  return h("ul.legend", entries.map(([name, text]) => h(`li.swatch-${name}`, text)));
+  return h(
+    "ul.legend",
+    entries.map(([name, text]) => h(`li.swatch-${name}`, text)),
+  );
 }

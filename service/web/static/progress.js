@@ -54,7 +54,10 @@ export function progressPanel(run, signal) {
       now.eta_s !== null && `${duration(now.eta_s)} left`,
       cached > 0 && `${count(cached)} known from earlier runs`,
     ].filter(Boolean);
-    fill(figures, told.map((text) => h("span", text)));
+    fill(
+      figures,
+      told.map((text) => h("span", text)),
+    );
     waits.hidden = !now.waits_for;
     fill(waits, now.waits_for);
     spoken.say(`${STAGES[now.status] ?? now.status}: ${told.join(", ")}`);
@@ -64,7 +67,9 @@ export function progressPanel(run, signal) {
   async function look() {
     show(await get(`/runs/${run.id}`, { signal }));
     if (now.trajectory && now.status === "training" && !training.hasChildNodes()) {
-      followTraining(now.trajectory, training, signal).catch((problem) => fill(training, h("p.error", problem.message)));
+      followTraining(now.trajectory, training, signal).catch((problem) =>
+        fill(training, h("p.error", problem.message)),
+      );
     }
   }
 
@@ -103,6 +108,9 @@ async function followTraining(trajectory, place, signal) {
       loss !== null && `loss ${decimal(loss, 3)}`,
       data.counts.checkpoints && `${data.counts.checkpoints_done} of ${data.counts.checkpoints} checkpoints read`,
     ];
-    fill(told, parts.filter(Boolean).map((text) => h("span", text)));
+    fill(
+      told,
+      parts.filter(Boolean).map((text) => h("span", text)),
+    );
   }
 }

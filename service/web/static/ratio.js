@@ -7,14 +7,31 @@ import { STRATEGIES, keptEnd, ratioOf, strategyOf } from "./selection.js";
 /** The controls of `selection`; what a run lacks for a strategy leaves that strategy out. */
 export function selectionControls(run, selection, { hasClusters, hasSources }, signal) {
   const { asked, answer } = selection;
-  const slider = h("input", { type: "range", min: 1, max: 100, step: 1, id: "ratio-slider", oninput: () => ask(slider) });
+  const slider = h("input", {
+    type: "range",
+    min: 1,
+    max: 100,
+    step: 1,
+    id: "ratio-slider",
+    oninput: () => ask(slider),
+  });
   const exact = h("input", {
-    type: "number", min: 0.001, max: 100, step: "any", id: "ratio-exact", "aria-label": "Ratio in percent", onchange: () => ask(exact),
+    type: "number",
+    min: 0.001,
+    max: 100,
+    step: "any",
+    id: "ratio-exact",
+    "aria-label": "Ratio in percent",
+    onchange: () => ask(exact),
   });
   const strategy = choice(strategies(run, hasClusters), strategyOf(run, asked.get()), {
     onchange: () => asked.set({ strategy: strategy.value }),
   });
-  const per = h("input", { type: "checkbox", id: "per-source", onchange: () => asked.set({ per: per.checked ? "source" : null }) });
+  const per = h("input", {
+    type: "checkbox",
+    id: "per-source",
+    onchange: () => asked.set({ per: per.checked ? "source" : null }),
+  });
   per.checked = asked.get().per === "source";
 
   function ask(control) {

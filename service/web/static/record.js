@@ -33,7 +33,10 @@ function scores(row) {
   return facts([
     ["Score", decimal(row.score, 6)],
     ["Loss given the prompt", `${decimal(row.loss_conditioned)} over ${count(row.tokens_conditioned)} tokens`],
-    ["Loss of the answer alone", row.loss_direct === null ? null : `${decimal(row.loss_direct)} over ${count(row.tokens_direct)} tokens`],
+    [
+      "Loss of the answer alone",
+      row.loss_direct === null ? null : `${decimal(row.loss_direct)} over ${count(row.tokens_direct)} tokens`,
+    ],
     ["Flags", row.flags?.length ? row.flags.map(words).join(", ") : null],
     ["Cluster", row.cluster],
     ["Source", row.source === null ? null : hostile(row.source)],

@@ -11,7 +11,10 @@ const PAGE = 50;
 export function rejectionFolds(run, signal) {
   const reasons = Object.entries(run.summary.rejected_by_reason).sort(([, a], [, b]) => b - a);
   if (!reasons.length) return h("p.hint", "No row was rejected.");
-  return h("div", reasons.map(([reason, rows]) => reasonFold(run, reason, rows, signal)));
+  return h(
+    "div",
+    reasons.map(([reason, rows]) => reasonFold(run, reason, rows, signal)),
+  );
 }
 
 function reasonFold(run, reason, rows, signal) {
@@ -31,7 +34,12 @@ function reasonFold(run, reason, rows, signal) {
       if (!signal.aborted) fill(status, problem.message);
     }
   }
-  const fold = h("details.fold", h("summary", words(reason), " ", h("span.count", count(rows))), list, h("div.pager", status, more));
+  const fold = h(
+    "details.fold",
+    h("summary", words(reason), " ", h("span.count", count(rows))),
+    list,
+    h("div.pager", status, more),
+  );
   fold.addEventListener("toggle", load, { once: true });
   return fold;
 }
@@ -47,7 +55,15 @@ export function rejectionList(rejections) {
     h(
       "table.data",
       h("caption.visually-hidden", "Rejected rows"),
-      h("thead", h("tr", h("th.number", { scope: "col" }, "Row"), h("th", { scope: "col" }, "Reason"), h("th", { scope: "col" }, "What to change"))),
+      h(
+        "thead",
+        h(
+          "tr",
+          h("th.number", { scope: "col" }, "Row"),
+          h("th", { scope: "col" }, "Reason"),
+          h("th", { scope: "col" }, "What to change"),
+        ),
+      ),
       h("tbody", rejections.map(line)),
     ),
   );

@@ -37,26 +37,39 @@ export function rowLine(row, { columns, withSource, manifest, open }) {
     "tr",
     { class: side(row, manifest) },
     columns.map(({ title, cell }) => h("td.number", { "data-title": title }, cell(row))),
-    h("td.flags", { "data-title": "Flags" }, (row.flags ?? []).map((name) => h("span.chip", words(name)))),
+    h(
+      "td.flags",
+      { "data-title": "Flags" },
+      (row.flags ?? []).map((name) => h("span.chip", words(name))),
+    ),
     withSource && h("td.source", { "data-title": "Source" }, row.source === null ? "–" : hostile(row.source)),
-    h("td.record", h("button.record", { type: "button", onclick: open, title: `Read row ${row.row} whole` }, excerpt(row))),
+    h(
+      "td.record",
+      h("button.record", { type: "button", onclick: open, title: `Read row ${row.row} whole` }, excerpt(row)),
+    ),
   );
 }
 
 function excerpt(row) {
-  const read = row.prompt === null && row.answer === null ? [h("span.prompt", hostile(row.record ?? ""))] : [
-    h("span.prompt", hostile(row.prompt ?? "")),
-    h("span.answer", hostile(row.answer ?? "")),
-  ];
+  const read =
+    row.prompt === null && row.answer === null
+      ? [h("span.prompt", hostile(row.record ?? ""))]
+      : [h("span.prompt", hostile(row.prompt ?? "")), h("span.answer", hostile(row.answer ?? ""))];
   if (row.status === "scored") return read;
   return [h("span.reason", words(row.reason)), h("span.detail", hostile(row.detail ?? "")), read];
 }
 
-/** Which side of the threshold a row lies on, where scores alone decide. */
+/** Which side of the threshold a row lies on, where scores alone decide; of equal scores the first rows are kept. */
 function side(row, manifest) {
   if (row.score === null || manifest === null || manifest.threshold === null) return null;
   const lowest = manifest.selection.strategy === "bottom";
-  const kept = lowest ? row.score <= manifest.threshold : row.score >= manifest.threshold;
-  const fits = lowest || manifest.run.options.method !== "ifd" || row.score < 1;
-  return kept && fits ? "kept" : "dropped";
+  const ahead = lowest ? row.score < manifest.threshold : row.score > manifest.threshold;
+  const kept = ahead || (row.score === manifest.threshold && row.row <= manifest.threshold_row);
+  return kept && fits(row, manifest, lowest) ? "kept" : "dropped";
+}
+
+/** Whether the rules leave a row in. */
+function fits(row, { run, selection }, lowest) {
+  if (lowest) return selection.include_unlearned || !row.flags?.includes("unlearned");
+  return run.options.method !== "ifd" || row.score < 1;
 }

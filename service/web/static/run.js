@@ -4,7 +4,7 @@ import { download, get, post, remove } from "./api.js";
 import { confirmed } from "./confirm.js";
 import { facts, fill, h, section } from "./dom.js";
 import { Distribution, FINE_BINS } from "./distribution.js";
-import { clusterFigure, lengthFigure, sourceTable } from "./figures.js";
+import { clusterFigure, lengthFigure } from "./figures.js";
 import { METHODS, count, decimal, duration, modelName, moment, percent } from "./format.js";
 import { histogramFigure } from "./histogram.js";
 import { comparisonPicker } from "./compare.js";
@@ -14,8 +14,12 @@ import { selectionControls } from "./ratio.js";
 import { rejectionFolds, rejectionList } from "./rejections.js";
 import { rowTable } from "./rows.js";
 import { createSelection } from "./selection.js";
+import { sourceTable } from "./sources.js";
+import { createState, debounce } from "./state.js";
 import { takePanel } from "./take.js";
 import { plain } from "./text.js";
+
+const SETTLE_MS = 300;
 
 /** Show the run `id` in `main`; `asked` is the selection that the address names. */
 export async function showRun(main, [id], { query, signal, title }) {
@@ -24,7 +28,7 @@ export async function showRun(main, [id], { query, signal, title }) {
   title(nameOf(run, dataset));
   const body = h("div.view");
   const again = () => showRun(main, [id], { query, signal, title });
-  fill(main, heading(run, dataset, again), body);
+  fill(main, heading(run, dataset, signal), body);
   if (isActive(run)) {
     const { element, ended } = progressPanel(run, signal);
     fill(body, element);
@@ -39,26 +43,39 @@ export async function showRun(main, [id], { query, signal, title }) {
 
 const nameOf = (run, dataset) => run.name ?? dataset?.name ?? run.id;
 
-function heading(run, dataset, again) {
+function heading(run, dataset, signal) {
   const act = (text, attributes, deed) => {
-    const button = h("button", { type: "button", ...attributes, onclick: () => deed().catch((problem) => fill(told, problem.message)) }, text);
+    const button = h(
+      "button",
+      { type: "button", ...attributes, onclick: () => deed().catch((problem) => fill(told, problem.message)) },
+      text,
+    );
     return button;
   };
   const told = h("p.error", { role: "alert" });
   const actions = [
-    isActive(run) && act("Cancel", {}, async () => {
-      await post(`/runs/${run.id}/cancel`);
-    }),
-    run.status === "completed" && !run.dry_run && act("Report", { title: "One HTML file to send around" }, () => download(`/runs/${run.id}/report`, `${run.id}.html`)),
+    isActive(run) &&
+      act("Cancel", {}, async () => {
+        await post(`/runs/${run.id}/cancel`);
+      }),
+    run.status === "completed" &&
+      !run.dry_run &&
+      act("Report", { title: "One HTML file to send around" }, () =>
+        download(`/runs/${run.id}/report`, `${run.id}.html`),
+      ),
     act("Delete", { class: "danger" }, async () => {
-      if (!(await confirmed("Delete this run?", "Its scores are purged. The dataset stays.", "Delete"))) return;
+      if (!(await confirmed("Delete this run?", "Its scores are purged. The dataset stays.", "Delete", signal))) return;
       await remove(`/runs/${run.id}`);
       location.hash = "#/";
     }),
   ];
   return h(
     "header.page-head",
-    h("div", h("h1", { tabindex: "-1" }, h("bdi", plain(nameOf(run, dataset), 120))), h("span.status", { class: `status ${run.status}` }, run.status)),
+    h(
+      "div",
+      h("h1", { tabindex: "-1" }, h("bdi", plain(nameOf(run, dataset), 120))),
+      h("span.status", { class: `status ${run.status}` }, run.status),
+    ),
     h("div.actions", actions),
     told,
     facts([
@@ -77,8 +94,16 @@ async function showStopped(body, run, dataset, signal) {
   const rejections = dataset && (await get(`/datasets/${dataset.id}/rejections`, { query: { limit: 100 }, signal }));
   fill(
     body,
-    run.error && h("div.failure", { role: "alert" }, h("h2", "The run failed"), h("p", run.error.message), h("p.hint", h("code", run.error.code))),
-    run.status === "cancelled" && h("p.notice", `Cancelled after ${count(run.counts.rows_done)} rows. Start another on the same dataset.`),
+    run.error &&
+      h(
+        "div.failure",
+        { role: "alert" },
+        h("h2", "The run failed"),
+        h("p", run.error.message),
+        h("p.hint", h("code", run.error.code)),
+      ),
+    run.status === "cancelled" &&
+      h("p.notice", `Cancelled after ${count(run.counts.rows_done)} rows. Start another on the same dataset.`),
     rejections?.data.length > 0 && section("Rejected rows", rejectionList(rejections.data)),
   );
 }
@@ -87,39 +112,82 @@ async function showCompleted(body, run, query, signal) {
   const [histogram, models, sources, clusters] = await Promise.all([
     get(`/runs/${run.id}/histogram`, { query: { bins: FINE_BINS }, signal }),
     get("/models", { signal }),
-    get(`/runs/${run.id}/sources`, { signal }),
-    get(`/runs/${run.id}/clusters`, { signal }),
+    orNone(get(`/runs/${run.id}/sources`, { signal }), signal),
+    orNone(get(`/runs/${run.id}/clusters`, { signal }), signal),
   ]);
   const named = sources.data.some(({ source }) => source !== null);
   const selection = createSelection(run, query, signal);
-  selection.asked.subscribe((asked) => remember(run, asked), signal);
+  const keep = debounce((asked) => remember(run, asked), SETTLE_MS, signal);
+  selection.asked.subscribe(keep, signal);
+  const filter = createState({ cluster: null });
+  const rowNames = named ? sources.data.map(({ source }) => source) : [];
   const distribution = new Distribution(histogram, run);
   const traits = { hasClusters: clusters.data.length > 0, hasSources: named };
+  const rows = section(
+    "Rows",
+    rowTable(run, selection, { sources: rowNames, filter: traits.hasClusters ? filter : null }, signal),
+  );
+  const showCluster = (cluster) => {
+    filter.set({ cluster });
+    rows.scrollIntoView();
+  };
+  const [lengths, partners] = await Promise.all([
+    orWhy(lengthFigure(run, signal), signal),
+    orWhy(comparisonPicker(run, signal), signal),
+  ]);
   fill(
     body,
     run.warnings.map((warning) => h("p.notice", warning)),
     h(
       "div.split",
-      section("Selection", histogramFigure(run, distribution, selection, signal), selectionControls(run, selection, traits, signal)),
+      section(
+        "Selection",
+        histogramFigure(run, distribution, selection, signal),
+        selectionControls(run, selection, traits, signal),
+      ),
       section("Subset", outcomePanel(run, selection, signal), takePanel(run, selection, models.data, signal)),
     ),
-    section("Rows", rowTable(run, selection, named ? sources.data.map(({ source }) => source) : [], signal)),
-    h("div.pair", section("Score and answer length", await lengthFigure(run, signal)), section("Scores in short", summary(run))),
-    named && section("Sources", sourceTable(run, sources, selection, signal)),
-    clusters.data.length > 0 && section("Clusters", clusterFigure(clusters, signal)),
+    rows,
+    h(
+      "div.pair",
+      section("Score and answer length", lengths),
+      section("Scores in short", summary(run)),
+    ),
+    sources.failed && section("Sources", sources.failed),
+    named && section("Sources", sourceTable(sources, selection, signal)),
+    clusters.failed && section("Clusters", clusters.failed),
+    traits.hasClusters && section("Clusters", clusterFigure(clusters, signal, showCluster)),
     section("Rejected rows", rejectionFolds(run, signal)),
-    section("Compare with another run", await comparisonPicker(run, signal)),
+    section("Compare with another run", partners),
   );
 }
+
+/** A part of the page, or why it can't be had: one that fails takes no other with it. */
+function orWhy(part, signal) {
+  return part.catch((problem) => {
+    if (signal.aborted) throw problem;
+    return h("p.error", problem.message);
+  });
+}
+
+/** A list, or an empty one that holds why it `failed`. */
+const orNone = (list, signal) =>
+  orWhy(list, signal).then((got) => (got instanceof Element ? { data: [], failed: got } : got));
 
 /** The address keeps the selection, so that it can be sent to a colleague. */
 function remember(run, asked) {
   const given = Object.entries(asked).filter(([, value]) => value !== null);
-  history.replaceState(null, "", `#/runs/${run.id}?${new URLSearchParams(given)}`);
+  try {
+    history.replaceState(null, "", `#/runs/${run.id}?${new URLSearchParams(given)}`);
+  } catch {
+    // A browser that has had too many of these refuses one; the next change writes it again.
+  }
 }
 
 function summary({ summary: of }) {
-  const quantiles = Object.entries(of.quantiles).map(([at, score]) => h("tr", h("th", { scope: "row" }, `${at} %`), h("td.number", decimal(score))));
+  const quantiles = Object.entries(of.quantiles).map(([at, score]) =>
+    h("tr", h("th", { scope: "row" }, `${at} %`), h("td.number", decimal(score))),
+  );
   return h(
     "div.row.top",
     h("table.plain", h("caption.visually-hidden", "Quantiles of the scores"), h("tbody", quantiles)),

@@ -6,6 +6,7 @@ import { createState, debounce } from "./state.js";
 const DEFAULT_STRATEGY = { ifd: "top", learning_percentage: "cluster_bottom", s2l: "cluster_balanced" };
 const SETTLE_MS = 150;
 const DEFAULTS = { ratio: "0.1", strategy: null, per: null, order: null };
+const ORDERS = ["original", "score"];
 
 export const STRATEGIES = {
   top: "Highest scores",
@@ -30,8 +31,9 @@ export const RULES = {
 /** The strategy that counts: the one that was chosen, or the method's own. */
 export const strategyOf = (run, asked) => asked.strategy ?? DEFAULT_STRATEGY[run.method];
 
-/** Whether a threshold divides the rows, and which end is kept: "high", "low" or null. */
+/** Whether a threshold divides the rows, and which end is kept: "high", "low" or null. Each source has one of its own. */
 export function keptEnd(run, asked) {
+  if (asked.per !== null) return null;
   return { top: "high", bottom: "low" }[strategyOf(run, asked)] ?? null;
 }
 
@@ -53,12 +55,30 @@ export function ratioOf(share) {
   return String(Number(bounded.toFixed(5)));
 }
 
+/** What an address may say; it is written by whoever sent it, and ends in commands that are copied and run. */
+const ALLOWED = {
+  ratio: (value) => /^\d*\.?\d+$/.test(value),
+  strategy: (value) => Object.hasOwn(STRATEGIES, value),
+  per: (value) => value === "source",
+  order: (value) => ORDERS.includes(value),
+};
+
+/** The request that an address asks for; what it may not say is left at its default. */
+function asAsked(initial) {
+  const given = Object.entries(DEFAULTS).map(([name, value]) => {
+    const allowed = initial[name] !== undefined && ALLOWED[name](initial[name]);
+    return [name, allowed ? initial[name] : value];
+  });
+  return Object.fromEntries(given);
+}
+
 /**
- * The request as a state, begun with what `initial` has of it, and the manifest that answers it as another: {manifest, problem, pending, waiting}.
- * A request that changes drops the answer that is under way; one that needs heavy work is asked again until it is done.
+ * The request as a state, begun with what `initial` has of it, and what answers it as another:
+ * {manifest, problem, pending, waiting}. A request that changes drops the answer that is under way; one that needs
+ * heavy work is asked again until it is done.
  */
 export function createSelection(run, initial, signal) {
-  const asked = createState(Object.fromEntries(Object.entries(DEFAULTS).map(([name, value]) => [name, initial[name] ?? value])));
+  const asked = createState(asAsked(initial));
   const answer = createState({ manifest: null, problem: null, pending: true, waiting: null });
   let underWay = new AbortController();
 

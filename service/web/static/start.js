@@ -3,7 +3,7 @@
 import { get, upload } from "./api.js";
 import { fill, h, section } from "./dom.js";
 import { bytes, percent } from "./format.js";
-import { jobList, runList } from "./lists.js";
+import { datasetList, jobList, runList } from "./lists.js";
 import { previewPanel } from "./preview.js";
 import { plain } from "./text.js";
 
@@ -12,22 +12,35 @@ export async function showStart(main, _, { query, signal, title }) {
   title("Score a dataset");
   const models = (await get("/models", { signal })).data;
   const panel = h("div");
+  const lists = h("div.view");
   fill(
     main,
     h("header.page-head", h("h1", { tabindex: "-1" }, "Score a dataset")),
     dropZone((file) => take(file), signal),
     panel,
-    section("Runs", await runList(signal)),
-    section("Fine-tunes", await jobList(signal)),
+    await fillLists(),
   );
   let current = new AbortController();
-  if (query.dataset) preview(await get(`/datasets/${query.dataset}`, { signal }));
+  if (query.dataset) preview(await get(`/datasets/${query.dataset}`, { signal }), false);
 
-  function preview(dataset) {
+  function preview(dataset, isNew) {
     current.abort();
     current = new AbortController();
     const own = AbortSignal.any([signal, current.signal]);
-    fill(panel, previewPanel(dataset, models, own));
+    fill(panel, previewPanel(dataset, models, isNew, own, onClosed));
+  }
+
+  async function fillLists() {
+    const lines = await Promise.all([runList(signal), jobList(signal), datasetList(signal, onDeleted)]);
+    return fill(lists, section("Runs", lines[0]), section("Fine-tunes", lines[1]), section("Datasets", lines[2]));
+  }
+  async function onDeleted() {
+    await fillLists();
+    main.querySelector("h1").focus();
+  }
+  function onClosed() {
+    history.replaceState(null, "", "#/"); // so that the dataset that it named can be asked for again
+    return onDeleted();
   }
 
   async function take(file) {
@@ -37,22 +50,34 @@ export async function showStart(main, _, { query, signal, title }) {
     const { element, onProgress } = sending(file);
     fill(panel, element);
     try {
-      preview(await upload("/datasets", file, { onProgress, signal: own }));
+      const { status, body } = await upload("/datasets", file, { onProgress, signal: own });
+      // 200: these bytes were here before, and may be what runs rest on.
+      preview(body, status === 202);
     } catch (problem) {
       if (own.aborted) return;
-      fill(panel, h("div.failure", { role: "alert" }, h("h2", `${plain(file.name)} was not accepted`), h("p", problem.message)));
+      fill(
+        panel,
+        h("div.failure", { role: "alert" }, h("h2", `${plain(file.name)} was not accepted`), h("p", problem.message)),
+      );
     }
   }
 }
 
 /** A place to drop a file on, and to choose one by keyboard; a drop anywhere on the page counts. */
 function dropZone(onFile, signal) {
-  const input = h("input.visually-hidden", { type: "file", id: "file", onchange: () => input.files[0] && pick(input.files[0]) });
+  const input = h("input.visually-hidden", {
+    type: "file",
+    id: "file",
+    onchange: () => input.files[0] && pick(input.files[0]),
+  });
   const zone = h(
     "div.drop",
     input,
     h("label", { for: "file" }, h("strong", "Drop a file here, or choose one")),
-    h("p.hint", "JSON Lines, JSON, CSV, TSV or Parquet, gzip or zstd of these: instruction and answer, prompt and completion, or chat messages."),
+    h(
+      "p.hint",
+      "JSON Lines, JSON, CSV, TSV or Parquet, gzip or zstd of these: instruction and answer, prompt and completion, or chat messages.",
+    ),
   );
   function pick(file) {
     onFile(file);

@@ -66,7 +66,8 @@ async function* messages(body, onSilence) {
     rest = lines.pop();
     for (const line of lines) {
       if (line === "") {
-        if (fields.data !== undefined) yield { event: fields.event ?? "message", data: fields.data, id: fields.id ?? null };
+        if (fields.data !== undefined)
+          yield { event: fields.event ?? "message", data: fields.data, id: fields.id ?? null };
         fields = {};
       } else {
         addField(fields, line);

@@ -13,23 +13,38 @@ const FORMATS = [
   ["label_studio", "Label Studio tasks"],
   ["argilla", "Argilla records"],
 ];
-const SUFFIX = { label_studio: "json", argilla: "json" };
+const SUFFIX = { label_studio: "json", argilla: "jsonl" };
 
 /** The panel under the outcome of a selection. */
 export function takePanel(run, selection, models, signal) {
   const { asked, answer } = selection;
   const format = choice(FORMATS, "jsonl", { onchange: show });
-  const order = choice([["original", "As in the file"], ["score", "Best first"]], asked.get().order ?? "original", {
-    onchange: () => asked.set({ order: order.value }),
-  });
+  const order = choice(
+    [
+      ["original", "As in the file"],
+      ["score", "Best first"],
+    ],
+    asked.get().order ?? "original",
+    {
+      onchange: () => asked.set({ order: order.value }),
+    },
+  );
   const scores = h("input", { type: "checkbox", id: "with-scores", onchange: show });
   const status = h("p.hint", { role: "status" });
   const save = h("button.primary", { type: "button", onclick: take }, "Download");
   const provenance = h("button", { type: "button", onclick: takeManifest }, "Manifest");
   const commands = [snippet("curl"), snippet("Python")];
+  const shown = h(
+    "div",
+    commands.map(({ element }) => element),
+  );
   const train = fineTuneForm(run, selection, models);
 
-  const asQuery = () => ({ ...query(run, asked.get()), include: scores.checked ? "scores" : null, format: format.value });
+  const asQuery = () => ({
+    ...query(run, asked.get()),
+    include: scores.checked ? "scores" : null,
+    format: format.value,
+  });
   const filename = () => `${run.id}-subset.${SUFFIX[format.value] ?? format.value}`;
 
   async function take() {
@@ -47,6 +62,7 @@ export function takePanel(run, selection, models, signal) {
   function show() {
     const ready = answer.get().manifest !== null && answer.get().problem === null;
     save.disabled = provenance.disabled = !ready;
+    shown.hidden = answer.get().problem !== null;
     commands[0].show(curl(asQuery(), filename()));
     commands[1].show(python(asQuery(), filename()));
   }
@@ -59,7 +75,7 @@ export function takePanel(run, selection, models, signal) {
     h("div.check", scores, h("label", { for: "with-scores" }, "Add each row's scores")),
     h("div.actions", save, provenance),
     status,
-    commands.map(({ element }) => element),
+    shown,
     train,
   );
 }
@@ -72,7 +88,7 @@ function curl(options, filename) {
 function python(options, filename) {
   const { ratio, ...named } = options;
   const given = Object.entries(named).filter(([, value]) => value !== null);
-  const words = [...given.map(([name, value]) => `${name}=${JSON.stringify(value)}`), `ratio=${ratio}`];
+  const words = [...given.map(([name, value]) => `${name}=${JSON.stringify(value)}`), `ratio=${Number(ratio)}`];
   const key = needsKey() ? `, api_key=os.environ["WINNOW_API_KEY"]` : "";
   return [
     ...(needsKey() ? ["import os", ""] : []),
@@ -91,7 +107,11 @@ const needsKey = () => sessionStorage.getItem("winnow-key") !== null;
 function snippet(title) {
   const code = h("pre", { tabindex: "0", "aria-label": `${title} command` });
   const copied = h("span.hint", { role: "status" });
-  const button = h("button.quiet", { type: "button", onclick: copy, "aria-label": `Copy the ${title} command` }, "Copy");
+  const button = h(
+    "button.quiet",
+    { type: "button", onclick: copy, "aria-label": `Copy the ${title} command` },
+    "Copy",
+  );
   async function copy() {
     try {
       await navigator.clipboard.writeText(code.textContent);
