@@ -33,7 +33,7 @@ JSONL = b'{"instruction": "a", "output": "b"}\n'
         ("GET", "/runs?limit=1000", {}, 422, "invalid_option"),
         ("GET", "/runs?status=lost", {}, 422, "invalid_option"),
         ("GET", "/subsets?ratio=2", {}, 422, "invalid_option"),
-        ("GET", "/subsets?ratio=0.1&format=label_studio", {}, 422, "invalid_option"),
+        ("GET", "/subsets?ratio=0.1&format=excel", {}, 422, "invalid_option"),
         ("GET", "/subsets?ratio=0.1&per=line", {}, 422, "invalid_option"),
         ("POST", "/score", {"content": b"\x00\x01"}, 415, "unknown_format"),
         ("POST", "/datasets", {}, 422, "invalid_option"),

@@ -249,6 +249,5 @@ def test_whatever_chooses_rows_over_http_does_so_in_a_reference_and_in_the_clien
     assert set(SelectionOptions.__annotations__) == choosing | {"run", "dataset", "method"}
     assert set(SubsetOptions.__annotations__) == {
         *SelectionOptions.__annotations__,
-        "include",
-        "format",
+        *("include", "format", "escape", "from_name", "to_name", "question_id"),
     }
