@@ -82,7 +82,10 @@ def trust(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         for model in (proxy or settings.models[0], target)
     ]
     if specs[0] == specs[1]:
-        raise InvalidOption("Name two models with --proxy and --target.", param="target")
+        raise InvalidOption(
+            f"Proxy and target are both {specs[0].model}: name the larger model that you mean to train with --target.",
+            param="target",
+        )
     with local.stored(
         source, given=input_format, max_record_bytes=settings.max_record_bytes
     ) as dataset:
