@@ -42,7 +42,7 @@ def test_it_says_how_far_the_proxy_stands_for_the_target(
 
 def test_a_model_for_itself_is_refused(winnow: Callable[..., Result], many: Path) -> None:
     done = winnow("trust", many, "--proxy", TINY, "--target", TINY)
-    assert (done.code, "two models" in done.error_lines[0]) == (2, True)
+    assert (done.code, "Proxy and target are both" in done.error_lines[0]) == (2, True)
 
 
 def test_a_sample_beyond_the_limit_is_refused(winnow: Callable[..., Result], many: Path) -> None:
