@@ -115,6 +115,8 @@ def test_a_stored_dataset_is_looked_at_again_and_deleted(
     expect(page.get_by_role("button", name="Start scoring")).to_be_visible()
     page.get_by_role("button", name="Close").click()
     expect(page.get_by_role("button", name="Start scoring")).to_be_hidden()
+    # The lists are read again; a button of the earlier ones could not take the focus back.
+    page.wait_for_load_state("networkidle")
     button = line.get_by_role("button", name="Delete")
     button.click()
     page.keyboard.press("Escape")
