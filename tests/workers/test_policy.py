@@ -59,7 +59,7 @@ def test_a_lost_database_is_described_without_the_statement() -> None:
 
 
 def test_a_file_that_is_gone_is_described_without_its_place() -> None:
-    message = describe(FileNotFoundError(2, "No such file or directory", "/srv/winnow/x")).message
+    message = describe(FileNotFoundError(2, "No such file or directory", "/data/winnow/x")).message
     assert "No such file or directory" in message
     assert "/srv" not in message
 
@@ -68,19 +68,21 @@ def test_a_file_that_is_gone_is_described_without_its_place() -> None:
     ("error", "told"),
     [
         (
-            errors.ModelNotFound("/srv/work/trajectories/traj_x@3 has no config.json."),
+            errors.ModelNotFound("/data/winnow/trajectories/traj_x@3 has no config.json."),
             "traj_x@3 has no config.json.",
         ),
         (
-            errors.TrainingDied("Training broke off (OSError: '/srv/work/jobs/ab/kept' is full)."),
+            errors.TrainingDied(
+                "Training broke off (OSError: '/data/winnow/jobs/ab/kept' is full)."
+            ),
             "Training broke off (OSError: 'kept' is full).",
         ),
         (
-            ValueError("cannot read /srv/winnow/blobs/x.parquet"),
+            ValueError("cannot read /data/winnow/blobs/x.parquet"),
             "ValueError: cannot read x.parquet",
         ),
         (
-            TrainingFailed(ErrorInfo(code="unsafe_weights", message="/root/models/a/b.bin: no")),
+            TrainingFailed(ErrorInfo(code="unsafe_weights", message="/data/models/a/b.bin: no")),
             "b.bin: no",
         ),
         (
