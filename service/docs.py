@@ -7,24 +7,18 @@ lets code and answers come from this server alone.
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
-from service.web import endpoints as web
-from service.web.assets import MEDIA_TYPES, Asset
+from service.etags import NoneMatch
+from service.web.answers import headers, send
+from service.web.assets import MEDIA_TYPES, Asset, packaged
 
 router = APIRouter(include_in_schema=False)
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""That of the dashboard without trusted types, which Swagger UI does not keep to."""
-HEADERS = web.HEADERS | {"Content-Security-Policy": POLICY}
+HEADERS = headers(trusted_types=False)
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -61,18 +55,12 @@ def start() -> Response:
 
 @router.get("/docs/{name}")
 def swagger_ui(
-    name: Literal["swagger-ui-bundle.js", "swagger-ui.css"],
-    tags: Annotated[str | None, Header(alias="If-None-Match")] = None,
+    name: Literal["swagger-ui-bundle.js", "swagger-ui.css"], tags: NoneMatch = None
 ) -> Response:
     """A file of Swagger UI, always compressed: every browser that runs it reads gzip."""
-    found = _packaged(name)
-    headers = HEADERS | {"ETag": found.etag}
-    if found.etag in (tags or ""):
-        return Response(status_code=304, headers=headers)
-    headers["Content-Encoding"] = "gzip"
-    return Response(found.compressed, media_type=found.media_type, headers=headers)
+    return send(_swagger_ui(name), tags, compressed=True, carried=HEADERS)
 
 
 @cache
-def _packaged(name: str) -> Asset:
-    return Asset(Path(str(files("fastapi_offline"))) / "static" / name)
+def _swagger_ui(name: str) -> Asset:
+    return packaged("fastapi_offline", f"static/{name}")

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from service.auth import Owner
+from service.etags import NoneMatch, matches
 from service.openapi import streams
 from service.resources import Gateway
 from service.runs.labelled import origin_of
@@ -27,11 +28,6 @@ from winnow.records.render import SUBSET_FORMATS
 from winnow.selection.ratio import Selected
 
 router = APIRouter(prefix="/subsets", tags=["subsets"])
-
-NoneMatch = Annotated[
-    str | None,
-    Header(alias="If-None-Match", description="Tags of the bytes that are here already."),
-]
 
 _ANSWERS = {
     **streams("The records.", *(MEDIA_TYPES[name] for name in SUBSET_FORMATS)),
@@ -60,7 +56,7 @@ def subset(
     output = query.output()
     choice = choose(gateway, query, owner=owner)
     etag = choice.etag(**output.as_query())
-    if _matches(if_none_match, etag):
+    if matches(if_none_match, etag):
         return Response(status_code=304, headers=_cache(etag))
     columns = None if output.shows_scores else choice.selection.columns
     scores = read_scores(gateway.blobs, choice.run, columns=columns)
@@ -97,18 +93,12 @@ def get_manifest(
     """
     choice = choose(gateway, query, owner=owner)
     etag = choice.etag(manifest=__version__)
-    if _matches(if_none_match, etag):
+    if matches(if_none_match, etag):
         return Response(status_code=304, headers=_cache(etag))
     found = manifest.build(gateway, choice)
     if found.duplicates is not None:
         response.headers.update(_cache(etag))
     return found
-
-
-def _matches(if_none_match: str | None, etag: str) -> bool:
-    """Whether a tag of the client is this one; a weak mark makes no difference here (RFC 9110, 13.1.2)."""
-    tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
-    return etag in tags or tags == ["*"]
 
 
 def _cache(etag: str) -> dict[str, str]:

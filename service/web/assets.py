@@ -56,22 +56,21 @@ def find_asset(name: str) -> Asset | None:
     return _assets().get(name)
 
 
-@cache
-def _assets() -> Mapping[str, Asset]:
-    own = {path.name: Asset(path) for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES}
-    return MappingProxyType(own | {PLOTLY: Asset(_plotly())})
-
-
-def _plotly() -> Path:
-    """Where the package keeps its script; the package itself is not imported.
+def packaged(package: str, name: str) -> Asset:
+    """A file that a Python package brings; the package itself is not imported.
 
     Raises:
         ConfigurationError: it is not installed.
     """
-    spec = importlib.util.find_spec("plotly")
-    folders = (spec and spec.submodule_search_locations) or []
-    for folder in folders:
-        path = Path(folder) / "package_data" / PLOTLY
+    spec = importlib.util.find_spec(package)
+    for folder in (spec and spec.submodule_search_locations) or []:
+        path = Path(folder) / name
         if path.is_file():
-            return path
-    raise ConfigurationError("The dashboard needs Plotly: pip install 'winnow[gateway]'.")
+            return Asset(path)
+    raise ConfigurationError(f"The pages need {package}: pip install 'winnow[gateway]'.")
+
+
+@cache
+def _assets() -> Mapping[str, Asset]:
+    own = {path.name: Asset(path) for path in FOLDER.iterdir() if path.suffix in MEDIA_TYPES}
+    return MappingProxyType(own | {PLOTLY: packaged("plotly", f"package_data/{PLOTLY}")})

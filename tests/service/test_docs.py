@@ -7,7 +7,9 @@ from urllib.parse import urljoin
 
 from fastapi.testclient import TestClient
 
-from service.docs import POLICY
+from service.docs import HEADERS
+
+POLICY = HEADERS["Content-Security-Policy"]
 
 
 def test_the_page_of_the_api_names_no_other_host(client: TestClient) -> None:
